@@ -1,0 +1,123 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target of Millrace is compiled alike: Swift 6 mode, strict imports, warnings are errors.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+]
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+
+let package = Package(
+    name: "millrace",
+    products: [
+        .executable(name: "millrace", targets: ["millrace"]),
+        .library(name: "ZooKeeperClient", targets: ["ZooKeeperClient"]),
+        .library(name: "RedisClient", targets: ["RedisClient"]),
+        .library(name: "SegmentLog", targets: ["SegmentLog"]),
+    ],
+    dependencies: [
+        // Sockets and event loops for both clients.
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        // The command line: options, help, usage errors.
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        // One logging interface for all modules; the command line decides where lines go.
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        // Typed file descriptors and paths for the segment log.
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        // SIGTERM and SIGINT as an asynchronous sequence (its product UnixSignals only).
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        // YAML with the position of every node, for errors that name line and column.
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .target(name: "LZ4", dependencies: ["CLZ4"], swiftSettings: strict),
+        .target(name: "ChangeModel", swiftSettings: strict),
+        .target(name: "SegmentLog", dependencies: ["LZ4", systemPackage], swiftSettings: strict),
+        .target(name: "Mapping", dependencies: ["ChangeModel"], swiftSettings: strict),
+        .target(
+            name: "PipelineDefinition",
+            dependencies: ["Mapping", "ChangeModel", .product(name: "Yams", package: "Yams")],
+            swiftSettings: strict),
+        .target(name: "ZooKeeperClient", dependencies: nio + [logging], swiftSettings: strict),
+        .target(name: "RedisClient", dependencies: nio + [logging], swiftSettings: strict),
+        .target(
+            name: "Engine",
+            dependencies: ["ChangeModel", "SegmentLog", "Mapping", logging, systemPackage],
+            swiftSettings: strict),
+        .target(
+            name: "ZooKeeperSource",
+            dependencies: ["Engine", "ChangeModel", "ZooKeeperClient", logging],
+            swiftSettings: strict),
+        .target(
+            name: "RedisSink",
+            dependencies: ["Engine", "ChangeModel", "Mapping", "SegmentLog", "RedisClient", logging],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "millrace",
+            dependencies: [
+                "ChangeModel", "SegmentLog", "Mapping", "PipelineDefinition", "Engine", "ZooKeeperSource",
+                "RedisSink", logging, systemPackage,
+                "RedisClient", "ZooKeeperClient",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            // The definitions in Pipelines/ are what `millrace create` writes.
+            resources: [
+                .embedInCode("Templates/audit-stream.yaml"),
+                .embedInCode("Templates/cluster-membership.yaml"),
+                .embedInCode("Templates/config-sync.yaml"), .embedInCode("Templates/quickstart.yaml"),
+                .embedInCode("Templates/service-registry.yaml"),
+            ],
+            swiftSettings: strict),
+
+        .target(
+            name: "TestServers", dependencies: nio + [logging], path: "Tests/TestServers",
+            swiftSettings: strict),
+        .testTarget(name: "LZ4Tests", dependencies: ["LZ4"], swiftSettings: strict),
+        .testTarget(name: "ChangeModelTests", dependencies: ["ChangeModel"], swiftSettings: strict),
+        .testTarget(
+            name: "SegmentLogTests", dependencies: ["SegmentLog", "LZ4", systemPackage], swiftSettings: strict
+        ),
+        .testTarget(name: "MappingTests", dependencies: ["Mapping", "ChangeModel"], swiftSettings: strict),
+        .testTarget(
+            name: "PipelineDefinitionTests", dependencies: ["PipelineDefinition", "Mapping", "ChangeModel"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ZooKeeperClientTests", dependencies: ["ZooKeeperClient", "TestServers", logging] + nio,
+            swiftSettings: strict),
+        .testTarget(
+            name: "RedisClientTests", dependencies: ["RedisClient", "TestServers", logging] + nio,
+            swiftSettings: strict),
+        .testTarget(
+            name: "EngineTests",
+            dependencies: ["Engine", "ChangeModel", "Mapping", "SegmentLog", logging, systemPackage],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ZooKeeperSourceTests",
+            dependencies: ["ZooKeeperSource", "Engine", "ChangeModel", "ZooKeeperClient"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "RedisSinkTests",
+            dependencies: [
+                "RedisSink", "Engine", "ChangeModel", "Mapping", "RedisClient", "SegmentLog", "TestServers",
+                logging,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: ["TestServers", "ZooKeeperClient", "RedisClient", "millrace", logging],
+            path: "Tests/EndToEnd", swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,115 @@
+/// What part of the tree a capture covers.
+public struct CaptureScope: Sendable, Hashable {
+    /// Subtrees, relative to the chroot.
+    public var paths: [String]
+    /// Patterns whose matches, with all below them, are left out.
+    public var excluded: [PathPattern]
+
+    public init(paths: [String], excluded: [PathPattern]) {
+        self.paths = paths
+        self.excluded = excluded
+    }
+
+    public func contains(_ path: String) -> Bool {
+        paths.contains { root in root == "/" || path == root || path.hasPrefix(root + "/") }
+            && !excluded.contains { $0.matchesPathOrAncestor(path) }
+    }
+}
+
+/// Why the tree is read as a whole.
+public enum SnapshotReason: UInt8, Sendable {
+    /// Nothing is known of the tree yet.
+    case initial = 1
+    /// A comparison with what was known, after a start, a reconnect or an edited scope.
+    case resync = 2
+    /// The definition asks for every node at each start.
+    case always = 3
+}
+
+/// The control record that opens a snapshot or resync.
+public struct SnapshotBegin: Sendable, Hashable {
+    public var reason: SnapshotReason
+    public var scope: CaptureScope
+
+    public init(reason: SnapshotReason, scope: CaptureScope) {
+        self.reason = reason
+        self.scope = scope
+    }
+
+    public func encode(into bytes: inout [UInt8]) {
+        bytes.append(1)
+        bytes.append(reason.rawValue)
+        scope.encode(into: &bytes)
+    }
+
+    public init(decoding bytes: ArraySlice<UInt8>) throws(ChangeCodecError) {
+        var reader = ByteReader(bytes)
+        let version = try reader.integer(UInt8.self)
+        guard version == 1, let reason = SnapshotReason(rawValue: try reader.integer(UInt8.self)) else {
+            throw ChangeCodecError("a snapshot record of an unknown version or reason")
+        }
+        self.reason = reason
+        scope = try CaptureScope(decoding: &reader)
+    }
+}
+
+extension CaptureScope {
+    public func encode(into bytes: inout [UInt8]) {
+        for list in [paths, excluded.map(\.text)] {
+            bytes.appendInteger(UInt32(truncatingIfNeeded: list.count))
+            for text in list { bytes.appendCounted(text.utf8) }
+        }
+    }
+
+    public init(decoding reader: inout ByteReader) throws(ChangeCodecError) {
+        paths = try CaptureScope.strings(&reader)
+        excluded = []
+        for text in try CaptureScope.strings(&reader) {
+            do {
+                excluded.append(try PathPattern(text))
+            } catch {
+                throw ChangeCodecError("a capture scope with the pattern '\(text)': \(error)")
+            }
+        }
+    }
+
+    private static func strings(_ reader: inout ByteReader) throws(ChangeCodecError) -> [String] {
+        let count = Int(try reader.integer(UInt32.self))
+        guard count <= reader.remaining / 4 else { throw ChangeCodecError("a list longer than its record") }
+        var strings: [String] = []
+        for _ in 0..<count { strings.append(try reader.countedString()) }
+        return strings
+    }
+}
+
+/// How far a capture has come; it travels in the header of every batch of the log.
+public struct CapturePosition: Sendable, Hashable {
+    /// The highest zxid that a server has shown us: no server behind it may be read.
+    public var seen: Zxid
+    /// Every change up to this zxid lies in the log before the end of this batch.
+    public var settled: Zxid
+
+    public init(seen: Zxid, settled: Zxid) {
+        self.seen = seen
+        self.settled = settled
+    }
+
+    public static let start = CapturePosition(seen: .none, settled: .none)
+
+    /// 18 bytes: layout version, capture mode (1 = watch), seen, settled.
+    public var bytes: [UInt8] {
+        var bytes: [UInt8] = [1, 1]
+        bytes.appendInteger(seen.value)
+        bytes.appendInteger(settled.value)
+        return bytes
+    }
+
+    public init(decoding bytes: [UInt8]) throws(ChangeCodecError) {
+        var reader = ByteReader(bytes[...])
+        guard try reader.integer(UInt8.self) == 1, try reader.integer(UInt8.self) == 1 else {
+            throw ChangeCodecError("a capture position of an unknown version or mode")
+        }
+        seen = Zxid(try reader.integer(Int64.self))
+        settled = Zxid(try reader.integer(Int64.self))
+    }
+}

@@ -1,0 +1,294 @@
+/// A pattern over znode paths: `/services/{service}/{instance}`, `/config/**`, `/t/{rest...}`.
+///
+/// `{name}` captures one segment, `{name...}` one or more; `*` stands for one segment or, inside a segment,
+/// for any run of characters; `**` for one or more segments. Literal text may surround a capture inside
+/// a segment (`broker-{id}`).
+public struct PathPattern: Sendable, Hashable {
+    public let text: String
+    /// The captures in the order in which they stand.
+    public let captureNames: [String]
+    private let segments: [Segment]
+    /// Where `.many` stands among the segments.
+    private let manyIndices: [Int]
+    /// For each segment the index of its first capture.
+    private let captureStarts: [Int]
+
+    /// Why a pattern was refused; `column` counts characters of the pattern from 1.
+    public struct SyntaxError: Error, Hashable, CustomStringConvertible {
+        public var message: String
+        public var column: Int
+
+        public var description: String { message }
+    }
+
+    enum Segment: Sendable, Hashable {
+        /// Literal pieces with wildcards between them; no wildcard at all means an exact segment.
+        case one([Piece])
+        /// One or more segments, captured under a name or not.
+        case many(name: String?)
+
+        var captureCount: Int {
+            switch self {
+            case .one(let pieces): pieces.count { $0.isCapture }
+            case .many(let name): name == nil ? 0 : 1
+            }
+        }
+    }
+
+    enum Piece: Sendable, Hashable {
+        case literal(String)
+        case any
+        case capture(String)
+
+        var isCapture: Bool { if case .capture = self { true } else { false } }
+    }
+
+    /// Parses a pattern. Throws `SyntaxError` for a relative path, an empty segment or an unclosed brace.
+    public init(_ text: String) throws(SyntaxError) {
+        var parser = PathPatternParser(text)
+        let segments = try parser.parse()
+        self.segments = segments
+        manyIndices = segments.indices.filter { if case .many = segments[$0] { true } else { false } }
+        var captures = 0
+        captureStarts = segments.map { segment in
+            defer { captures += segment.captureCount }
+            return captures
+        }
+        captureNames = parser.captureNames
+        self.text = text
+    }
+
+    /// Whether the pattern has neither captures nor wildcards, and so matches one path alone.
+    public var isLiteral: Bool {
+        segments.allSatisfy { segment in
+            guard case .one(let pieces) = segment else { return false }
+            return pieces.allSatisfy { if case .literal = $0 { true } else { false } }
+        }
+    }
+
+    /// The values of the captures, in the order of `captureNames`, or `nil` where the path does not match.
+    ///
+    /// Where several ways fit, what stands further left takes as much as it can. Nothing is tried twice, so
+    /// that no path, however made, takes long.
+    public func captures(in path: String) -> [Substring]? {
+        var found = [Substring](repeating: "", count: captureNames.count)
+        return match(PathPattern.split(path)[...], path, &found) ? found : nil
+    }
+
+    public func matches(_ path: String) -> Bool { captures(in: path) != nil }
+
+    /// Whether the pattern matches the path or one of its ancestors: an exclusion takes the subtree with it.
+    public func matchesPathOrAncestor(_ path: String) -> Bool {
+        let parts = PathPattern.split(path)
+        var ignored = [Substring](repeating: "", count: captureNames.count)
+        if parts.isEmpty { return segments.isEmpty }
+        return (1...parts.count).contains { match(parts.prefix($0), path, &ignored) }
+    }
+
+    /// The segments of a path; the root has none. Bytes decide: a slash before a combining mark is a slash.
+    static func split(_ path: String) -> [Substring] {
+        path.utf8.split(separator: UInt8(ascii: "/")).map { Substring($0) }
+    }
+
+    /// Fixed segments stand at both ends; from the right, each run of fixed segments between two `.many` is
+    /// taken where it stands furthest right, which leaves the most to what is before it.
+    private func match(_ parts: ArraySlice<Substring>, _ path: String, _ found: inout [Substring]) -> Bool {
+        guard let first = manyIndices.first, let last = manyIndices.last else {
+            return parts.count == segments.count && matchRun(0..<segments.count, parts, at: 0, &found)
+        }
+        var end = parts.count - (segments.count - last - 1)
+        guard parts.count >= segments.count, matchRun(0..<first, parts, at: 0, &found),
+            matchRun((last + 1)..<segments.count, parts, at: end, &found)
+        else { return false }
+        for (before, many) in zip(manyIndices, manyIndices.dropFirst()).reversed() {
+            let run = (before + 1)..<many
+            var start = end - 1 - run.count
+            while start > first, !matchRun(run, parts, at: start, &found) { start -= 1 }
+            guard start > first else { return false }
+            capture(many, parts[(start + run.count)..<end], path, &found)
+            end = start
+        }
+        guard end > first else { return false }
+        capture(first, parts[first..<end], path, &found)
+        return true
+    }
+
+    private func capture(
+        _ many: Int, _ parts: ArraySlice<Substring>, _ path: String, _ found: inout [Substring]
+    ) {
+        guard case .many(.some) = segments[many], let first = parts.first, let last = parts.last else {
+            return
+        }
+        found[captureStarts[many]] = path[first.startIndex..<last.endIndex]
+    }
+
+    /// Whether a run of `.one` segments stands at a place among the parts.
+    private func matchRun(
+        _ run: Range<Int>, _ parts: ArraySlice<Substring>, at start: Int, _ found: inout [Substring]
+    ) -> Bool {
+        for index in run {
+            guard case .one(let pieces) = segments[index],
+                PathPattern.match(pieces, parts[start + index - run.lowerBound], captureStarts[index], &found)
+            else { return false }
+        }
+        return true
+    }
+
+    /// One segment, in the same way: from the right, each literal is taken where it stands furthest right.
+    private static func match(
+        _ pieces: [Piece], _ text: Substring, _ firstCapture: Int, _ found: inout [Substring]
+    ) -> Bool {
+        if pieces.count == 1, case .literal(let literal) = pieces[0] {
+            return text.utf8.elementsEqual(literal.utf8)
+        }
+        var captureIndex = firstCapture + pieces.count { $0.isCapture }
+        var end = text.endIndex
+        var wildcard: Piece?
+        /// Gives the wildcard that waits for its left end the text from there.
+        func close(_ start: Substring.Index) -> Bool {
+            guard let closing = wildcard else { return start == end }
+            wildcard = nil
+            if closing.isCapture {
+                guard start < end else { return false }
+                captureIndex -= 1
+                found[captureIndex] = text[start..<end]
+            }
+            end = start
+            return true
+        }
+        for (index, piece) in pieces.enumerated().reversed() {
+            guard case .literal(let literal) = piece else {
+                // Two wildcards side by side: the right one takes as little as it can.
+                if let waiting = wildcard {
+                    guard !waiting.isCapture || end > text.startIndex else { return false }
+                    guard close(waiting.isCapture ? scalarBefore(end, in: text) : end) else { return false }
+                }
+                wildcard = piece
+                continue
+            }
+            let limit =
+                wildcard?.isCapture == true && end > text.startIndex ? text.utf8.index(before: end) : end
+            let isAnchored = wildcard == nil
+            guard
+                let place = lastPlace(
+                    of: literal, in: text, upTo: limit, first: index == 0, last: isAnchored),
+                close(place.upperBound)
+            else { return false }
+            end = place.lowerBound
+        }
+        return wildcard == nil ? end == text.startIndex : close(text.startIndex)
+    }
+
+    /// Where a literal stands furthest right before `limit`; at the very start where it is the `first`
+    /// piece, directly before the limit where it is the `last` of what is left.
+    private static func lastPlace(
+        of literal: String, in text: Substring, upTo limit: Substring.Index, first: Bool, last: Bool
+    ) -> Range<Substring.Index>? {
+        let bytes = text.utf8[text.startIndex..<limit]
+        let length = literal.utf8.count
+        guard bytes.count >= length else { return nil }
+        var start = first ? bytes.startIndex : bytes.index(bytes.endIndex, offsetBy: -length)
+        while true {
+            let end = bytes.index(start, offsetBy: length)
+            if bytes[start..<end].elementsEqual(literal.utf8) { return start..<end }
+            guard !first, !last, start > bytes.startIndex else { return nil }
+            start = bytes.index(before: start)
+        }
+    }
+
+    private static func scalarBefore(_ end: Substring.Index, in text: Substring) -> Substring.Index {
+        text.unicodeScalars.index(before: end)
+    }
+}
+
+/// Reads the text of a pattern, one pass.
+private struct PathPatternParser {
+    private let text: String
+    private(set) var captureNames: [String] = []
+
+    init(_ text: String) {
+        self.text = text
+    }
+
+    mutating func parse() throws(PathPattern.SyntaxError) -> [PathPattern.Segment] {
+        guard text.hasPrefix("/") else {
+            throw .init(message: "a path pattern begins with a slash", column: 1)
+        }
+        if text == "/" { return [] }
+        var segments: [PathPattern.Segment] = []
+        var column = 2
+        for part in text.utf8.dropFirst().split(
+            separator: UInt8(ascii: "/"), omittingEmptySubsequences: false
+        ).map({ Substring($0) }) {
+            segments.append(try parseSegment(part, column: column))
+            column += part.count + 1
+        }
+        return segments
+    }
+
+    private mutating func parseSegment(
+        _ part: Substring, column: Int
+    ) throws(PathPattern.SyntaxError) -> PathPattern.Segment {
+        guard !part.isEmpty else {
+            throw .init(message: "empty path segment (two slashes, or one at the end)", column: column)
+        }
+        if part == "**" { return .many(name: nil) }
+        if part.hasPrefix("{"), part.hasSuffix("...}"), !part.dropFirst().dropLast().contains("{") {
+            let name = String(part.dropFirst().dropLast(4))
+            try addCapture(name, column: column)
+            return .many(name: name)
+        }
+        var pieces: [PathPattern.Piece] = []
+        var literal = ""
+        var index = part.startIndex
+        func position() -> Int { column + part.distance(from: part.startIndex, to: index) }
+        func flush() {
+            if !literal.isEmpty { pieces.append(.literal(literal)) }
+            literal = ""
+        }
+        while index < part.endIndex {
+            switch part[index] {
+            case "*":
+                flush()
+                if pieces.last != .any { pieces.append(.any) }
+            case "{":
+                guard let end = part[index...].firstIndex(of: "}") else {
+                    throw .init(message: "'{' without '}'", column: position())
+                }
+                flush()
+                if case .capture = pieces.last {
+                    throw .init(message: "two captures need text between them", column: position())
+                }
+                let name = String(part[part.index(after: index)..<end])
+                if name.hasSuffix("...") {
+                    throw .init(message: "{\(name)} must be a whole path segment", column: position())
+                }
+                try addCapture(name, column: position())
+                pieces.append(.capture(name))
+                index = end
+            case "}":
+                throw .init(message: "'}' without '{'", column: position())
+            default:
+                literal.append(part[index])
+            }
+            index = part.index(after: index)
+        }
+        flush()
+        return .one(pieces)
+    }
+
+    private mutating func addCapture(_ name: String, column: Int) throws(PathPattern.SyntaxError) {
+        let isName =
+            name.first.map { $0.isASCII && ($0.isLetter || $0 == "_") } == true
+            && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
+        guard isName else {
+            throw .init(
+                message: "'\(name)' is no capture name: letters, digits and _, not beginning with a digit",
+                column: column)
+        }
+        guard !captureNames.contains(name) else {
+            throw .init(message: "{\(name)} is captured twice", column: column)
+        }
+        captureNames.append(name)
+    }
+}

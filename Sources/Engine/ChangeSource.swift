@@ -1,0 +1,43 @@
+public import ChangeModel
+
+/// Where changes come from. A source starts from what is known of the tree and appends to the ingest; it never
+/// waits for a sink, only for the log.
+public protocol ChangeSource: Sendable {
+    /// Captures until cancelled, from what `ingest.recover()` tells of the tree. When cancelled it hands over
+    /// what it knows with a last batch, so that the next start has nothing to read again.
+    ///
+    /// Throws `PipelineError.unavailable` where no server can be reached at start, and `.failed` where going on
+    /// would break a promise.
+    func run(into ingest: Ingest) async throws
+}
+
+/// One entry of the log as a source hands it over.
+public enum CaptureEntry: Sendable {
+    case change(Change)
+    case snapshotBegin(SnapshotBegin)
+    /// The tree has been read as a whole: what was known is complete and compared.
+    case snapshotEnd
+}
+
+/// Entries that belong together (one ZooKeeper transaction is never split over batches) and how far the capture
+/// has come with them.
+public struct CaptureBatch: Sendable {
+    public var entries: [CaptureEntry]
+    public var position: CapturePosition
+    /// What is known after these entries, when the ingest has asked for it.
+    public var known: KnownState?
+
+    public init(entries: [CaptureEntry], position: CapturePosition, known: KnownState? = nil) {
+        self.entries = entries
+        self.position = position
+        self.known = known
+    }
+
+    /// Roughly the memory that the batch holds, in bytes.
+    var weight: Int {
+        entries.reduce(64) { sum, entry in
+            guard case .change(let change) = entry else { return sum + 128 }
+            return sum + 256 + change.path.utf8.count + (change.data?.count ?? 0)
+        }
+    }
+}

@@ -1,0 +1,85 @@
+import ChangeModel
+import Logging
+
+/// Carries the log to one sink, from the sink's own checkpoint, until nothing more will come.
+///
+/// While the sink writes one batch the next is read and mapped: two bounded buffers, no queue.
+struct Delivery: Sendable {
+    let name: String
+    let sink: any ChangeSink
+    let feed: DeliveryFeed
+    let log: PipelineLog
+    let deadLetters: DeadLetters
+    let takeOver: Bool
+    let progress: SinkProgress
+    let logger: Logger
+
+    /// How long an idle sink waits before it looks at its checkpoint again.
+    private static let idleInterval = Duration.seconds(1)
+
+    func run() async throws {
+        var position = try await sink.start(await context())
+        progress.confirmed.set(position)
+        try await feed.seek(to: position)
+        logger.info("delivery starts", metadata: ["sink": "\(name)", "offset": "\(position)"])
+        var prepared: DeliveryFeed.Portion?
+        while true {
+            let portion: DeliveryFeed.Portion?
+            if let ready = prepared {
+                portion = ready
+            } else {
+                portion = try await feed.next(below: log.tail.value)
+            }
+            prepared = nil
+            guard let portion else {
+                if let offset = try await sink.idle() {
+                    position = try await rewind(to: offset)
+                    continue
+                }
+                progress.confirmed.set(position)
+                if log.tail.isFinished, log.tail.value <= position { return }
+                _ = try await log.tail.wait(until: position + 1, timeout: Delivery.idleInterval)
+                continue
+            }
+            async let following = feed.next(below: log.tail.value)
+            let outcome = try await sink.deliver(portion.batch)
+            prepared = try await following
+            switch outcome {
+            case .delivered(let refused):
+                try await deadLetters.take(portion.failures, refused, sink: name)
+                // The transaction that has just gone through has confirmed everything before it.
+                progress.confirmed.set(portion.batch.offsets.lowerBound)
+                position = portion.batch.offsets.upperBound
+                await sink.confirm(position)
+                progress.delivered(portion.batch, failed: portion.failures.count, refused: refused.count)
+            case .rewound(let offset):
+                prepared = nil
+                position = try await rewind(to: offset)
+            }
+        }
+    }
+
+    private func context() async -> SinkContext {
+        SinkContext(
+            logID: log.logID, generations: await log.generations, startOffset: await log.startOffset,
+            endOffset: await log.nextOffset, takeOver: takeOver,
+            offset: { try await feed.offset(atOrAfter: $0) },
+            startGeneration: { try await log.startGeneration(above: $0) })
+    }
+
+    private func rewind(to offset: Int64) async throws -> Int64 {
+        let start = await log.startOffset
+        let target = max(offset, start)
+        if offset < start {
+            logger.error(
+                "the sink has lost changes that the log no longer holds",
+                metadata: ["sink": "\(name)", "from": "\(offset)", "log_start": "\(start)"])
+        }
+        logger.warning(
+            "the sink has lost what it had acknowledged; delivering again",
+            metadata: ["sink": "\(name)", "offset": "\(target)"])
+        try await feed.seek(to: target)
+        progress.rewound(to: target)
+        return target
+    }
+}

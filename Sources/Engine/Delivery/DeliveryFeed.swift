@@ -1,0 +1,147 @@
+import ChangeModel
+import Mapping
+import SegmentLog
+import SystemPackage
+
+/// Reads the log for one sink and maps what it reads, on a thread of its own.
+actor DeliveryFeed {
+    private let executor = BlockingExecutor(label: "millrace.feed")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    private let directory: FilePath
+    private let mapper: Mapper
+    private let sinkIndex: Int
+    private let sinkName: String
+    private var reader: LogReader?
+    /// Mapped and not yet handed out.
+    private var queue: ArraySlice<FeedItem> = []
+    private var settled = Zxid.none
+
+    /// What becomes of one offset: writes (often none), or the reason why there are none.
+    private struct FeedItem {
+        var mapped: MappedChange
+        var failure: String?
+    }
+
+    /// A batch for the sink and the changes that no rule could map.
+    struct Portion: Sendable {
+        var batch: MappedBatch
+        var failures: [Rejection]
+    }
+
+    /// Changes handed out at once; a transaction of this size is far below any server's limit.
+    private static let portionChanges = 1000
+    private static let portionBytes = 1 << 20
+
+    init(directory: FilePath, mapper: Mapper, sinkIndex: Int, sinkName: String) {
+        self.directory = directory
+        self.mapper = mapper
+        self.sinkIndex = sinkIndex
+        self.sinkName = sinkName
+    }
+
+    /// The next call of `next` begins at `offset`.
+    func seek(to offset: Int64) throws(PipelineError) {
+        queue = []
+        do {
+            reader = try LogReader(directory, from: offset)
+        } catch {
+            throw PipelineError(log: error)
+        }
+    }
+
+    /// The first offset appended at this time (milliseconds since 1970) or later.
+    func offset(atOrAfter time: Int64) throws(PipelineError) -> Int64 {
+        do {
+            return try LogDirectory.offset(directory, atOrAfter: time)
+        } catch {
+            throw PipelineError(log: error)
+        }
+    }
+
+    /// The next stretch below `limit`; `nil` where there is none yet.
+    func next(below limit: Int64) throws(PipelineError) -> Portion? {
+        if queue.isEmpty {
+            do {
+                try fill(below: limit)
+            } catch {
+                throw PipelineError(log: error)
+            }
+        }
+        guard let start = queue.first?.mapped.offset else { return nil }
+        var changes: [MappedChange] = []
+        var failures: [Rejection] = []
+        var generation: UInt16 = 0
+        var bytes = 0
+        var end = start
+        while let item = queue.first, end - start < DeliveryFeed.portionChanges,
+            bytes < DeliveryFeed.portionBytes
+        {
+            queue.removeFirst()
+            end = item.mapped.offset + 1
+            generation = item.mapped.generation
+            if let reason = item.failure {
+                failures.append(Rejection(item.mapped, reason: reason))
+            } else if !item.mapped.writes.isEmpty {
+                bytes += item.mapped.writes.reduce(0) { $0 + $1.byteCount }
+                changes.append(item.mapped)
+            }
+        }
+        let batch = MappedBatch(
+            offsets: start..<end, changes: changes, settled: queue.isEmpty ? settled : .none,
+            generation: generation)
+        return Portion(batch: batch, failures: failures)
+    }
+
+    /// Reads batches of the log until a portion is full or the limit is reached.
+    private func fill(below limit: Int64) throws(LogError) {
+        var items: [FeedItem] = []
+        while items.count < DeliveryFeed.portionChanges, let batch = try reader?.next(below: limit) {
+            do {
+                try batch.forEach { record in
+                    guard record.type == RecordType.change else { return }
+                    let change = try ChangeCodec.decode(record.payload)
+                    items.append(map(change, offset: record.offset, generation: batch.generation))
+                }
+            } catch {
+                throw LogError(
+                    code: .corrupt, message: "a record of the batch at offset \(batch.baseOffset): \(error)",
+                    file: directory.string)
+            }
+            if let position = try? CapturePosition(decoding: batch.position) { settled = position.settled }
+        }
+        queue = items[...]
+    }
+
+    private func map(_ change: Change, offset: Int64, generation: UInt16) -> FeedItem {
+        var mapped = MappedChange(change, offset: offset, generation: generation, writes: [])
+        if let only = change.onlyFor, only != sinkName { return FeedItem(mapped: mapped) }
+        switch mapper.map(change, offset: offset, sink: sinkIndex) {
+        case .writes(let writes):
+            mapped.writes = writes
+        case .dropped:
+            break
+        case .failed(let error):
+            return FeedItem(mapped: mapped, failure: "\(error)")
+        }
+        return FeedItem(mapped: mapped)
+    }
+}
+
+extension SinkWrite {
+    /// Bytes that the write puts on the wire, roughly.
+    var byteCount: Int {
+        switch self {
+        case .streamAdd(let key, let fields), .replaceHash(let key, let fields):
+            fields.reduce(key.count + 32) { $0 + $1.name.count + $1.value.count + 16 }
+        case .setString(let key, let value): key.count + value.count + 32
+        case .setHashField(let key, let field, let value): key.count + field.count + value.count + 32
+        case .removeHashField(let key, let field): key.count + field.count + 32
+        case .addMember(let key, let member), .removeMember(let key, let member),
+            .addScoredMember(let key, let member, _), .removeScoredMember(let key, let member):
+            key.count + member.count + 64
+        case .deleteKey(let key): key.count + 32
+        case .envelope: 512
+        }
+    }
+}

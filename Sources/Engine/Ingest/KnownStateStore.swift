@@ -1,0 +1,154 @@
+import ChangeModel
+import SegmentLog
+import SystemPackage
+
+/// The files `known/<offset>.state` beside the log: what was known as of an offset, so that a start reads only
+/// the records after it. Two are kept; each can be thrown away, the other or the whole log then serves.
+///
+/// Layout, little-endian: `MRST`, version 1, log id, offset, scope flag and scope, count, then per node czxid,
+/// mzxid, version, ephemeral owner and path; at the end a CRC-32C of all before it.
+struct KnownStateStore {
+    private static let magic: UInt32 = 0x5453_524D
+    private static let version: UInt8 = 1
+
+    private let logDirectory: FilePath
+    private let directory: FilePath
+    private let logID: String
+
+    init(directory: FilePath, logID: String) {
+        logDirectory = directory
+        self.directory = directory.appending("known")
+        self.logID = logID
+    }
+
+    /// The offset of the newest state file, `nil` before the first.
+    var newestOffset: Int64? { offsets().last }
+
+    /// A state of a million nodes takes about 100 MB.
+    private static let largestFile = 4 << 30
+
+    private func file(_ offset: Int64) -> FilePath {
+        let digits = String(offset)
+        return directory.appending(
+            String(repeating: "0", count: max(0, 20 - digits.count)) + digits + ".state")
+    }
+
+    /// The offsets of the state files, ascending.
+    private func offsets() -> [Int64] {
+        let names = (try? AtomicFile.names(in: directory)) ?? []
+        return names.compactMap { name in
+            name.hasSuffix(".state") ? Int64(name.dropLast(6)) : nil
+        }.sorted()
+    }
+
+    /// Writes the state as of `offset`; all records below it must be durable already.
+    func save(_ state: KnownState, at offset: Int64) throws(LogError) {
+        try AtomicFile.replace(file(offset), with: encode(state, offset: offset))
+        for old in offsets().dropLast(2) { try AtomicFile.remove(file(old)) }
+    }
+
+    /// The newest usable state and the records after it.
+    ///
+    /// A state that lies beyond the end, is damaged or belongs to another log is passed over.
+    func recover(upTo end: Int64, position: [UInt8]) throws(LogError) -> RecoveredCapture {
+        let start = try LogDirectory.startOffset(logDirectory)
+        var known = KnownState()
+        var from = start
+        for offset in offsets().reversed() where offset <= end && offset >= start {
+            guard let bytes = try? AtomicFile.read(file(offset), limit: KnownStateStore.largestFile),
+                let state = decode(bytes, offset: offset)
+            else { continue }
+            known = state
+            from = offset
+            break
+        }
+        let replayed = try replay(&known, from: from, upTo: end)
+        let capture = (try? CapturePosition(decoding: position)) ?? .start
+        return RecoveredCapture(known: known, position: capture, replayed: replayed)
+    }
+
+    private func replay(_ known: inout KnownState, from: Int64, upTo end: Int64) throws(LogError) -> Int {
+        var reader = try LogReader(logDirectory, from: from)
+        var replayed = 0
+        while let batch = try reader.next() {
+            do {
+                try batch.forEach { record in
+                    switch record.type {
+                    case RecordType.change:
+                        known.apply(try ChangeCodec.decode(record.payload))
+                        replayed += 1
+                    case RecordType.snapshotBegin:
+                        known.apply(snapshotBegin: try SnapshotBegin(decoding: record.payload))
+                    case RecordType.snapshotEnd:
+                        known.applySnapshotEnd()
+                    default:
+                        break
+                    }
+                }
+            } catch {
+                throw LogError(
+                    code: .corrupt, message: "a record of the batch at offset \(batch.baseOffset): \(error)",
+                    file: logDirectory.string)
+            }
+        }
+        return replayed
+    }
+
+    private func encode(_ state: KnownState, offset: Int64) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(256 + state.nodes.count * 64)
+        bytes.appendInteger(KnownStateStore.magic)
+        bytes.append(KnownStateStore.version)
+        bytes.appendCounted(logID.utf8)
+        bytes.appendInteger(offset)
+        for scope in [state.scope, state.openScope] {
+            bytes.append(scope == nil ? 0 : 1)
+            scope?.encode(into: &bytes)
+        }
+        bytes.appendInteger(UInt64(state.nodes.count))
+        for (path, node) in state.nodes {
+            bytes.appendInteger(node.czxid.value)
+            bytes.appendInteger(node.mzxid.value)
+            bytes.appendInteger(node.version)
+            bytes.appendInteger(node.ephemeralOwner)
+            bytes.appendCounted(path.utf8)
+        }
+        bytes.appendInteger(bytes.withUnsafeBytes { CRC32C.checksum($0) })
+        return bytes
+    }
+
+    private func decode(_ bytes: [UInt8], offset: Int64) -> KnownState? {
+        guard bytes.count > 4 else { return nil }
+        var checksum = ByteReader(bytes[(bytes.count - 4)...])
+        let body = bytes[..<(bytes.count - 4)]
+        guard (try? checksum.integer(UInt32.self)) == body.withUnsafeBytes({ CRC32C.checksum($0) }) else {
+            return nil
+        }
+        return try? decode(ByteReader(body), offset: offset)
+    }
+
+    private func decode(_ reader: ByteReader, offset: Int64) throws(ChangeCodecError) -> KnownState? {
+        var reader = reader
+        guard try reader.integer(UInt32.self) == KnownStateStore.magic,
+            try reader.integer(UInt8.self) == KnownStateStore.version,
+            try reader.countedString() == logID,
+            try reader.integer(Int64.self) == offset
+        else { return nil }
+        var state = KnownState()
+        if try reader.integer(UInt8.self) != 0 { state.scope = try CaptureScope(decoding: &reader) }
+        if try reader.integer(UInt8.self) != 0 { state.openScope = try CaptureScope(decoding: &reader) }
+        let count = try reader.integer(UInt64.self)
+        guard count <= UInt64(reader.remaining / 32) else { return nil }
+        state.nodes.reserveCapacity(Int(count))
+        for _ in 0..<count {
+            let czxid = Zxid(try reader.integer(Int64.self))
+            let mzxid = Zxid(try reader.integer(Int64.self))
+            let version = try reader.integer(Int32.self)
+            let ephemeralOwner = try reader.integer(Int64.self)
+            let path = try reader.countedString()
+            state.nodes[path] = KnownNode(
+                czxid: czxid, mzxid: mzxid, version: version, ephemeralOwner: ephemeralOwner)
+        }
+        return state
+    }
+}

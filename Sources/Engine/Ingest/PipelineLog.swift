@@ -1,0 +1,213 @@
+public import ChangeModel
+import Glibc
+public import SegmentLog
+import Synchronization
+public import SystemPackage
+
+/// A pipeline's log while it runs: the one writer, on a thread of its own, and what belongs beside it.
+public actor PipelineLog {
+    private let executor = BlockingExecutor(label: "millrace.log")
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    public nonisolated let directory: FilePath
+    public nonisolated let logID: String
+    /// Every offset below it is durable and may be delivered.
+    public nonisolated let tail: Watermark
+    /// Changes appended by this process.
+    public nonisolated let captured = Watermark(0)
+
+    private let writer: LogWriter
+    private let states: KnownStateStore
+    private var builder = RecordBatchBuilder()
+    private var changesSinceState = 0
+    private nonisolated let stateWanted = Mutex(false)
+
+    /// What was known at the moment of opening, until the source takes it.
+    private var recovered: RecoveredCapture?
+    private var nodesPerState: Int
+    public nonisolated let recovery: RecoveryReport
+
+    /// Opens or creates the log in `directory` and reads back what was known of the tree.
+    ///
+    /// - Parameter initialGeneration: the generation of a log that has to be created.
+    /// - Throws: `PipelineError.unavailable` where the files cannot be used or another process holds the log,
+    ///   `.failed` where the log is damaged.
+    public init(
+        directory: FilePath, configuration: LogConfiguration, initialGeneration: UInt16
+    ) throws(PipelineError) {
+        self.directory = directory
+        do {
+            writer = try LogWriter.open(
+                directory, configuration: configuration, initialGeneration: initialGeneration)
+            logID = writer.logID
+            recovery = writer.recovery
+            states = KnownStateStore(directory: directory, logID: writer.logID)
+            let recovered = try states.recover(upTo: writer.durableOffset, position: writer.lastPosition)
+            changesSinceState = recovered.replayed
+            nodesPerState = recovered.known.nodes.count
+            self.recovered = recovered
+        } catch {
+            throw PipelineError(log: error)
+        }
+        tail = Watermark(writer.durableOffset)
+    }
+
+    /// What was known of the tree when the log was opened. Handed out once: a second owner would cost a copy of
+    /// the whole map at its first change.
+    func takeRecovered() -> RecoveredCapture {
+        defer { recovered = nil }
+        return recovered ?? RecoveredCapture(known: KnownState(), position: .start, replayed: 0)
+    }
+
+    public var generations: [Generation] { writer.generations }
+    public var startOffset: Int64 { writer.startOffset }
+    public var nextOffset: Int64 { writer.nextOffset }
+
+    /// Whether the source should attach what it knows to its next batch.
+    nonisolated var wantsKnownState: Bool { stateWanted.withLock { $0 } }
+
+    /// The source is asked for its known state, to be written with its next batch.
+    func requestKnownState() {
+        if changesSinceState > 0 { stateWanted.withLock { $0 = true } }
+    }
+
+    /// Appends all batches, in as few writes as their size allows, and returns the log's end. Durable when it
+    /// returns, as far as the policy asks for it.
+    func append(_ batches: [CaptureBatch]) throws(PipelineError) -> Int64 {
+        do {
+            for (index, batch) in batches.enumerated() {
+                encode(batch)
+                let isLast = index == batches.count - 1
+                if isLast || batch.known != nil || builder.byteCount >= PipelineLog.writeBytes {
+                    try write(position: batch.position)
+                    if let known = batch.known { try save(known) }
+                }
+            }
+        } catch {
+            builder.removeAll()
+            throw PipelineError(log: error)
+        }
+        if changesSinceState >= max(PipelineLog.changesPerState, nodesPerState) {
+            stateWanted.withLock { $0 = true }
+        }
+        return writer.nextOffset
+    }
+
+    /// One write gathers about this many bytes of records.
+    private static let writeBytes = 2 << 20
+    /// Changes after which the known state is written again, so that a start reads no more than these.
+    private static let changesPerState = 100_000
+
+    private func encode(_ batch: CaptureBatch) {
+        let now = wallClockMilliseconds()
+        for entry in batch.entries {
+            switch entry {
+            case .change(var change):
+                change.captured = now
+                builder.append(type: RecordType.change) { ChangeCodec.encode(change, into: &$0) }
+            case .snapshotBegin(let begin):
+                builder.append(type: RecordType.snapshotBegin) { begin.encode(into: &$0) }
+            case .snapshotEnd:
+                builder.append(type: RecordType.snapshotEnd) { _ in }
+            }
+        }
+    }
+
+    private func write(position: CapturePosition) throws(LogError) {
+        let changes = builder.offsetCount
+        _ = try writer.append(
+            builder, position: position.bytes, timestampMilliseconds: wallClockMilliseconds())
+        builder.removeAll()
+        changesSinceState += changes
+        captured.set(captured.value + Int64(changes))
+        tail.set(writer.durableOffset)
+    }
+
+    private func save(_ known: KnownState) throws(LogError) {
+        // A state may only speak of what is durable.
+        try writer.sync()
+        tail.set(writer.durableOffset)
+        try states.save(known, at: writer.nextOffset)
+        changesSinceState = 0
+        nodesPerState = known.nodes.count
+        stateWanted.withLock { $0 = false }
+    }
+
+    /// Makes everything written durable; for the `interval` policy.
+    func sync() throws(PipelineError) {
+        do {
+            try writer.sync()
+        } catch {
+            throw PipelineError(log: error)
+        }
+        tail.set(writer.durableOffset)
+    }
+
+    /// Starts a generation above all that the log or a sink has seen, and returns it.
+    public func startGeneration(above seen: UInt16) throws(PipelineError) -> UInt16 {
+        let highest = max(seen, writer.currentGeneration)
+        guard highest < .max else {
+            throw .failed("the log has used up its 65,535 generations; start a pipeline of a new name")
+        }
+        do {
+            try writer.startGeneration(highest + 1)
+        } catch {
+            throw PipelineError(log: error)
+        }
+        return highest + 1
+    }
+
+    /// Removes whole segments that retention no longer asks for, none that holds `offset` or a later one.
+    func enforceRetention(keeping offset: Int64?) throws(PipelineError) -> [RemovedSegment] {
+        // The known state is rebuilt from its newest file and the records after it: they are kept too.
+        let floor = min(offset ?? .max, states.newestOffset ?? 0)
+        do {
+            return try writer.enforceRetention(nowMilliseconds: wallClockMilliseconds(), keeping: floor)
+        } catch {
+            throw PipelineError(log: error)
+        }
+    }
+
+    /// Orderly end: everything durable, marked clean, the lock released.
+    public func close() throws(PipelineError) {
+        do {
+            try writer.close()
+        } catch {
+            throw PipelineError(log: error)
+        }
+        tail.finish()
+    }
+}
+
+/// What a start finds in the log: the live nodes, and how far the capture had come.
+public struct RecoveredCapture: Sendable {
+    public var known: KnownState
+    public var position: CapturePosition
+    /// Records read after the newest state file.
+    var replayed: Int
+
+    public init(known: KnownState, position: CapturePosition, replayed: Int = 0) {
+        self.known = known
+        self.position = position
+        self.replayed = replayed
+    }
+}
+
+extension PipelineError {
+    /// A missing or forbidden file is somebody's to provide; damage is a failure.
+    public init(log error: LogError) {
+        switch error.code {
+        case .corrupt, .unsupportedVersion, .invalidArgument, .closed:
+            self = .failed("\(error)")
+        default:
+            self = .unavailable("\(error)")
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+public func wallClockMilliseconds() -> Int64 {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+}

@@ -1,0 +1,83 @@
+import ChangeModel
+import SegmentLog
+public import SystemPackage
+
+/// How far the sinks of a pipeline have come; read from outside, the pipeline may run or not.
+public struct OffsetReport: Sendable {
+    public struct Sink: Sendable {
+        public var name: String
+        public var place: String
+        /// `nil` where the sink has never been delivered to.
+        public var checkpoint: Checkpoint?
+        /// The next offset to deliver.
+        public var current: Int64?
+        public var lag: Int64?
+        /// Age of the oldest change not yet delivered; 0 without any.
+        public var timeLagMilliseconds: Int64?
+        /// Since the checkpoint was written.
+        public var ageMilliseconds: Int64?
+    }
+
+    public var pipeline: String
+    public var logStart: Int64
+    /// The next offset to be written.
+    public var logEnd: Int64
+    public var sinks: [Sink]
+
+    private static let readTimeout = Duration.seconds(5)
+
+    /// Throws `PipelineError.unavailable` where a checkpoint or the log cannot be read.
+    public static func read(
+        pipeline: String, directory: FilePath, stores: [(sink: String, store: any CheckpointStore)]
+    ) async throws -> OffsetReport {
+        var checkpoints: [Checkpoint?] = []
+        for entry in stores { checkpoints.append(try await entry.store.read(timeout: readTimeout)) }
+        // The end is read after the checkpoints: a lag below zero would be seen otherwise.
+        do {
+            return try report(pipeline, directory, stores, checkpoints)
+        } catch {
+            throw PipelineError(log: error)
+        }
+    }
+
+    private static func report(
+        _ pipeline: String, _ directory: FilePath, _ stores: [(sink: String, store: any CheckpointStore)],
+        _ checkpoints: [Checkpoint?]
+    ) throws(LogError) -> OffsetReport {
+        var report = OffsetReport(pipeline: pipeline, logStart: 0, logEnd: 0, sinks: [])
+        var generations: [Generation] = []
+        var logID: String?
+        do {
+            report.logStart = try LogDirectory.startOffset(directory)
+            report.logEnd = try LogDirectory.endOffset(directory)
+            generations = try LogDirectory.generations(directory)
+            logID = try LogDirectory.logID(directory)
+        } catch  where error.code == .notFound {
+            // It has never run: an empty log.
+        }
+        let now = wallClockMilliseconds()
+        for (entry, checkpoint) in zip(stores, checkpoints) {
+            var sink = Sink(name: entry.sink, place: entry.store.place, checkpoint: checkpoint)
+            if let checkpoint, checkpoint.logID == logID {
+                let limit = generations.first { $0.number > checkpoint.generation }?.firstOffset ?? .max
+                let current = min(checkpoint.confirmed, limit)
+                sink.current = current
+                sink.lag = max(report.logEnd - current, 0)
+                sink.timeLagMilliseconds = try timeLag(directory, at: max(current, report.logStart), now: now)
+                sink.ageMilliseconds = max(now - checkpoint.written, 0)
+            }
+            report.sinks.append(sink)
+        }
+        return report
+    }
+
+    private static func timeLag(
+        _ directory: FilePath, at offset: Int64, now: Int64
+    ) throws(LogError) -> Int64 {
+        var reader = try LogReader(directory, from: offset)
+        while let batch = try reader.next() {
+            if batch.lastOffset >= offset { return max(now - batch.firstTimestamp, 0) }
+        }
+        return 0
+    }
+}

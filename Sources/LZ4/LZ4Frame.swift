@@ -1,0 +1,83 @@
+import CLZ4
+
+/// What went wrong with a frame.
+public struct LZ4Error: Error, Hashable, CustomStringConvertible {
+    public var description: String
+}
+
+/// Compresses and decompresses LZ4 frames (the format of the `lz4` program), each with a content checksum.
+/// The contexts are reused; one instance belongs to one owner.
+public final class LZ4Frame {
+    private let compression: OpaquePointer
+    private let decompression: OpaquePointer
+
+    public init() throws(LZ4Error) {
+        var compression: OpaquePointer?
+        var decompression: OpaquePointer?
+        LZ4F_createCompressionContext(&compression, UInt32(LZ4F_VERSION))
+        LZ4F_createDecompressionContext(&decompression, UInt32(LZ4F_VERSION))
+        guard let compression, let decompression else {
+            LZ4F_freeCompressionContext(compression)
+            LZ4F_freeDecompressionContext(decompression)
+            throw LZ4Error(description: "out of memory for an LZ4 context")
+        }
+        self.compression = compression
+        self.decompression = decompression
+    }
+
+    deinit {
+        LZ4F_freeCompressionContext(compression)
+        LZ4F_freeDecompressionContext(decompression)
+    }
+
+    /// Appends one frame that holds `content`.
+    public func compress(_ content: [UInt8], appendingTo output: inout [UInt8]) throws(LZ4Error) {
+        var preferences = LZ4F_preferences_t()
+        preferences.frameInfo.contentChecksumFlag = LZ4F_contentChecksumEnabled
+        preferences.frameInfo.contentSize = UInt64(content.count)
+        let start = output.count
+        let bound = LZ4F_compressFrameBound(content.count, &preferences)
+        output.append(contentsOf: repeatElement(0, count: bound))
+        let written = output.withUnsafeMutableBytes { output in
+            content.withUnsafeBytes { content in
+                LZ4F_compressFrame(
+                    output.baseAddress.map { $0 + start }, bound, content.baseAddress, content.count,
+                    &preferences)
+            }
+        }
+        output.removeLast(output.count - start - (LZ4F_isError(written) == 0 ? written : 0))
+        try LZ4Frame.check(written)
+    }
+
+    /// The content of a frame that must be exactly `bytes` and hold exactly `count` bytes.
+    public func decompress(_ bytes: UnsafeRawBufferPointer, count: Int) throws(LZ4Error) -> [UInt8] {
+        LZ4F_resetDecompressionContext(decompression)
+        var content = [UInt8](repeating: 0, count: count)
+        var read = 0
+        var filled = 0
+        var hint = 1
+        while hint != 0 {
+            var sourceSize = bytes.count - read
+            var targetSize = count - filled
+            hint = content.withUnsafeMutableBytes { content in
+                LZ4F_decompress(
+                    decompression, content.baseAddress.map { $0 + filled }, &targetSize,
+                    bytes.baseAddress.map { $0 + read }, &sourceSize, nil)
+            }
+            try LZ4Frame.check(hint)
+            read += sourceSize
+            filled += targetSize
+            if hint != 0, sourceSize == 0, targetSize == 0 {
+                throw LZ4Error(description: "the frame ends early or holds more than it should")
+            }
+        }
+        guard read == bytes.count, filled == count else {
+            throw LZ4Error(description: "the frame has another length than its header says")
+        }
+        return content
+    }
+
+    private static func check(_ code: Int) throws(LZ4Error) {
+        if LZ4F_isError(code) != 0 { throw LZ4Error(description: String(cString: LZ4F_getErrorName(code))) }
+    }
+}

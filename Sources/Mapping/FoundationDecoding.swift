@@ -1,0 +1,57 @@
+import Foundation
+
+extension Value {
+    /// Parses JSON text (RFC 8259, UTF-8) with Foundation, which refuses more than 512 levels of nesting.
+    ///
+    /// Throws without quoting the data, which is not ours to print.
+    static func json(_ bytes: Bytes) throws(MappingFault) -> Value {
+        // A NUL is never part of JSON in UTF-8, but would make Foundation guess at UTF-16 or UTF-32.
+        guard !bytes.contains(0) else { throw .undecodable("the data is not valid JSON") }
+        do {
+            return convert(try JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed))
+        } catch {
+            throw .undecodable("the data is not valid JSON")
+        }
+    }
+
+    /// Types are compared before casting: a cast that fails looks for bridges first, which is slow.
+    private static func convert(_ object: Any) -> Value {
+        let type = type(of: object)
+        if type == String.self, let text = object as? String {
+            return .text(text)
+        } else if type == [String: Any].self, let members = object as? [String: Any] {
+            return .object(members.mapValues(convert))
+        } else if type == [Any].self, let items = object as? [Any] {
+            return .array(items.map(convert))
+        }
+        return switch object {
+        case let number as NSNumber: convert(number)
+        case let text as String: .text(text)
+        case let members as [String: Any]: .object(members.mapValues(convert))
+        case let items as [Any]: .array(items.map(convert))
+        default: .null
+        }
+    }
+
+    /// `true` and `1` are both NSNumber; the type code tells them apart: `c` is given to booleans alone.
+    private static func convert(_ number: NSNumber) -> Value {
+        switch UInt8(bitPattern: number.objCType.pointee) {
+        case UInt8(ascii: "c"):
+            return .boolean(number.boolValue)
+        case UInt8(ascii: "d"), UInt8(ascii: "Q"):
+            // Int64.min and what needs more digits than a Double has come as decimals of type `d`.
+            let text = number.stringValue
+            return Int64(text).map(Value.integer) ?? .number(text)
+        default:
+            return .integer(number.int64Value)
+        }
+    }
+}
+
+extension Decoding {
+    /// The bytes that base64 text (RFC 4648 section 4, padded) stands for; white space is ignored.
+    static func base64(_ text: Bytes) -> Bytes? {
+        let digits = text.filter { $0 != 0x20 && !(0x09...0x0d).contains($0) }
+        return Data(base64Encoded: Data(digits)).map(Bytes.init)
+    }
+}

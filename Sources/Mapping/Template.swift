@@ -1,0 +1,64 @@
+/// Text with references in braces: `svc:{service}:{instance}`. `{{` and `}}` are literal braces.
+public struct Template: Sendable, Hashable {
+    /// As it stands in the definition.
+    public let text: String
+    public let pieces: [Piece]
+
+    public enum Piece: Sendable, Hashable {
+        case literal(Bytes)
+        case reference(Reference)
+    }
+
+    /// Why a template was refused, in words that quote it.
+    public struct SyntaxError: Error, Hashable, CustomStringConvertible {
+        public var description: String
+
+        init(_ description: String) {
+            self.description = description
+        }
+    }
+
+    /// Parses a template. Throws `SyntaxError` for a lone brace or a name that can be no reference.
+    public init(_ text: String) throws(SyntaxError) {
+        self.text = text
+        var pieces: [Piece] = []
+        var literal: Bytes = []
+        var rest = text[...]
+        while let index = rest.firstIndex(where: { $0 == "{" || $0 == "}" }) {
+            literal += Bytes(rest[..<index].utf8)
+            let brace = rest[index]
+            rest = rest[rest.index(after: index)...]
+            if rest.first == brace {
+                literal += Bytes(brace.utf8)
+                rest = rest.dropFirst()
+                continue
+            }
+            guard brace == "{" else { throw SyntaxError("'}' without '{' (for a literal brace write '}}')") }
+            guard let end = rest.firstIndex(of: "}") else {
+                throw SyntaxError("'{' without '}' (for a literal brace write '{{')")
+            }
+            if !literal.isEmpty { pieces.append(.literal(literal)) }
+            literal = []
+            pieces.append(.reference(try Reference(String(rest[..<end]))))
+            rest = rest[rest.index(after: end)...]
+        }
+        literal += Bytes(rest.utf8)
+        if !literal.isEmpty { pieces.append(.literal(literal)) }
+        self.pieces = pieces
+    }
+
+    public var references: [Reference] {
+        pieces.compactMap { if case .reference(let reference) = $0 { reference } else { nil } }
+    }
+
+    /// The captures that it needs, in order.
+    public var captureNames: [String] {
+        references.compactMap { if case .capture(let name) = $0 { name } else { nil } }
+    }
+
+    /// Whether any part of it needs the decoded data, which a delete does not have.
+    public var needsValue: Bool { references.contains(where: \.needsValue) }
+
+    /// Whether the znode's path alone decides the text, so that it is the same for every change of that node.
+    public var isPathDetermined: Bool { references.allSatisfy(\.isPathDetermined) }
+}

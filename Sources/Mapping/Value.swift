@@ -1,0 +1,116 @@
+/// Decoded data.
+enum Value: Sendable, Hashable {
+    case null
+    case boolean(Bool)
+    case integer(Int64)
+    /// A number that is no 64-bit signed integer, in its decimal form (which is also its JSON form).
+    case number(String)
+    case text(String)
+    /// Text or other bytes, as they stand in the znode.
+    case bytes(Bytes)
+    case array([Value])
+    case object([String: Value])
+
+    /// The member that the steps lead to; `nil` where there is none.
+    func member(at steps: ArraySlice<String>) -> Value? {
+        var current = self
+        for step in steps {
+            switch current {
+            case .object(let members):
+                guard let next = members[step] else { return nil }
+                current = next
+            case .array(let items):
+                guard let index = Int(step), items.indices.contains(index) else { return nil }
+                current = items[index]
+            default:
+                return nil
+            }
+        }
+        return current
+    }
+
+    /// Appends what a template or a field shows: text bare, everything nested as compact JSON with sorted
+    /// keys, nothing for null.
+    func appendText(to bytes: inout Bytes) {
+        switch self {
+        case .null: break
+        case .boolean(let flag): bytes.append(contentsOf: (flag ? "true" : "false").utf8)
+        case .integer(let number): bytes.append(contentsOf: String(number).utf8)
+        case .number(let text), .text(let text): bytes.append(contentsOf: text.utf8)
+        case .bytes(let raw): bytes.append(contentsOf: raw)
+        case .array, .object: appendJSON(to: &bytes)
+        }
+    }
+
+    var textBytes: Bytes {
+        if case .bytes(let raw) = self { return raw }
+        var bytes: Bytes = []
+        appendText(to: &bytes)
+        return bytes
+    }
+
+    /// Appends compact JSON with sorted keys. The depth is bounded by the decoder.
+    private func appendJSON(to bytes: inout Bytes) {
+        switch self {
+        case .null:
+            bytes.append(contentsOf: "null".utf8)
+        case .boolean, .integer, .number:
+            appendText(to: &bytes)
+        case .text(let text):
+            Value.appendQuoted(text.utf8, to: &bytes)
+        case .bytes(let raw):
+            Value.appendQuoted(String(decoding: raw, as: UTF8.self).utf8, to: &bytes)
+        case .array(let items):
+            bytes.append(UInt8(ascii: "["))
+            for (index, item) in items.enumerated() {
+                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                item.appendJSON(to: &bytes)
+            }
+            bytes.append(UInt8(ascii: "]"))
+        case .object(let members):
+            bytes.append(UInt8(ascii: "{"))
+            for (index, member) in members.sorted(by: { $0.key < $1.key }).enumerated() {
+                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                Value.appendQuoted(member.key.utf8, to: &bytes)
+                bytes.append(UInt8(ascii: ":"))
+                member.value.appendJSON(to: &bytes)
+            }
+            bytes.append(UInt8(ascii: "}"))
+        }
+    }
+
+    private static let digits = Bytes("0123456789abcdef".utf8)
+
+    /// Quotes as RFC 8259 asks: the quote, the backslash and control characters are escaped, no others.
+    private static func appendQuoted(_ text: String.UTF8View, to bytes: inout Bytes) {
+        bytes.append(UInt8(ascii: "\""))
+        for byte in text {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                bytes.append(UInt8(ascii: "\\"))
+                bytes.append(byte)
+            case UInt8(ascii: "\n"): bytes.append(contentsOf: "\\n".utf8)
+            case UInt8(ascii: "\r"): bytes.append(contentsOf: "\\r".utf8)
+            case UInt8(ascii: "\t"): bytes.append(contentsOf: "\\t".utf8)
+            case 0..<0x20:
+                bytes.append(contentsOf: "\\u00".utf8)
+                bytes.append(digits[Int(byte >> 4)])
+                bytes.append(digits[Int(byte & 15)])
+            default: bytes.append(byte)
+            }
+        }
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// What it is, for error messages.
+    var kind: String {
+        switch self {
+        case .null: "null"
+        case .boolean: "a boolean"
+        case .integer, .number: "a number"
+        case .text, .bytes: "text"
+        case .array: "an array"
+        case .object: "an object"
+        }
+    }
+}

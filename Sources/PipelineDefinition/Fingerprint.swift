@@ -1,0 +1,72 @@
+import ChangeModel
+import Mapping
+
+/// A stable hash (64-bit FNV-1a) of all that decides what a change becomes: rules and what sinks write.
+/// Lines, addresses and the order of a set do not count.
+struct Fingerprint {
+    private var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+
+    static func of(_ transform: TransformSpecification, _ sinks: [SinkSpecification]) -> String {
+        var fingerprint = Fingerprint()
+        fingerprint.add(transform.rules == nil ? "none" : "rules")
+        for rule in transform.rules ?? [] { fingerprint.add(rule) }
+        for sink in sinks { fingerprint.add(sink) }
+        let digits = String(fingerprint.hash, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
+    private mutating func add(_ rule: Rule) {
+        add("rule")
+        add(rule.match.text)
+        add(rule.operations.map(\.letter).sorted().joined())
+        add(rule.decode.rawValue)
+        add(list: rule.to?.sorted())
+        add(list: rule.set?.flatMap(parts))
+    }
+
+    private func parts(of field: FieldDefinition) -> [String] {
+        switch field.source {
+        case .template(let template):
+            [field.name, "template", template.text]
+        case .cast(let reference, let type, let fallback):
+            [field.name, "cast", reference.description, type.rawValue, fallback.map { "=" + $0 } ?? ""]
+        }
+    }
+
+    private mutating func add(_ sink: SinkSpecification) {
+        add("sink")
+        add(sink.name)
+        switch sink.write {
+        case .stream: add("stream")
+        case .string: add("string")
+        case .hash: add("hash")
+        case .set: add("set")
+        case .sortedSet: add("sorted_set")
+        case .stdout: add("stdout")
+        }
+        for template in [sink.key, sink.member, sink.field, sink.value, sink.score] {
+            add(list: template.map { [$0.text] })
+        }
+        add(sink.onDelete.rawValue)
+    }
+
+    private mutating func add(list: [String]?) {
+        guard let list else { return add("nil") }
+        add(String(list.count))
+        for item in list { add(item) }
+    }
+
+    /// Length first, so that no two lists of texts read the same.
+    private mutating func add(_ text: String) {
+        var length = UInt64(text.utf8.count)
+        for _ in 0..<8 {
+            add(UInt8(truncatingIfNeeded: length))
+            length >>= 8
+        }
+        for byte in text.utf8 { add(byte) }
+    }
+
+    private mutating func add(_ byte: UInt8) {
+        hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3
+    }
+}

@@ -1,0 +1,86 @@
+/// What every part of the reading shares: the environment, and the list of what was found.
+final class LoadContext {
+    let file: String
+    let environment: [String: String]
+    private(set) var diagnostics: [Diagnostic] = []
+
+    init(file: String, environment: [String: String]) {
+        self.file = file
+        self.environment = environment
+    }
+
+    func error(_ position: Position, _ message: String, fix: String? = nil) {
+        report(.error, position, message, fix)
+    }
+
+    func warning(_ position: Position, _ message: String, fix: String? = nil) {
+        report(.warning, position, message, fix)
+    }
+
+    /// For what the contract has and this version has not: one wording, so that it is easy to find.
+    func unsupported(_ position: Position, _ what: String, fix: String? = nil) {
+        error(position, "\(what) is not supported by this version yet", fix: fix)
+    }
+
+    var hasErrors: Bool { diagnostics.contains { $0.severity == .error } }
+
+    private func report(
+        _ severity: Diagnostic.Severity, _ position: Position, _ message: String, _ fix: String?
+    ) {
+        diagnostics.append(
+            Diagnostic(
+                file: file, line: position.line, column: position.column, severity: severity,
+                message: message,
+                fix: fix))
+    }
+
+    /// The text of a scalar with its variables filled in; `nil`, and reported, where it is no text or empty.
+    func text(_ node: Node, _ what: String) -> Located<String>? {
+        guard let text = optionalText(node, what) else { return nil }
+        guard !text.value.isEmpty else {
+            error(node.position, "\(what) is empty")
+            return nil
+        }
+        return text
+    }
+
+    /// As `text`, but the text may be empty (`""`, or a variable that is).
+    func optionalText(_ node: Node, _ what: String) -> Located<String>? {
+        guard case .scalar(let raw, _) = node.content, !node.isEmpty else {
+            error(node.position, "\(what) needs a text, not \(node.kind)")
+            return nil
+        }
+        do {
+            return Located(value: try Variables.resolve(raw, environment), position: node.position)
+        } catch {
+            self.error(node.position, error.message, fix: error.fix)
+            return nil
+        }
+    }
+
+    /// The items of a list; `nil`, and reported, where it is none.
+    func list(_ node: Node, _ what: String, example: String) -> [Node]? {
+        guard case .list(let items) = node.content else {
+            error(node.position, "\(what) needs a list, not \(node.kind)", fix: "write \(example)")
+            return nil
+        }
+        return items
+    }
+
+    /// One of the values of an enumeration; `later` are those that a later version will know.
+    func choice<Choice: RawRepresentable & CaseIterable>(
+        _ node: Node, _ what: String, of type: Choice.Type, later: [String] = []
+    ) -> Choice? where Choice.RawValue == String {
+        guard let text = text(node, what) else { return nil }
+        if let choice = Choice(rawValue: text.value) { return choice }
+        if later.contains(text.value) {
+            unsupported(text.position, "'\(what): \(text.value)'")
+            return nil
+        }
+        let known = Choice.allCases.map(\.rawValue)
+        error(
+            text.position, "\(what) is one of \(known.joined(separator: ", ")), not '\(text.value)'",
+            fix: Suggestion.nearest(to: text.value, among: known + later).map { "did you mean '\($0)'?" })
+        return nil
+    }
+}

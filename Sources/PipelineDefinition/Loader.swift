@@ -1,0 +1,102 @@
+import ChangeModel
+import Foundation
+import Mapping
+
+extension PipelineDefinition {
+    /// A definition is a page of text; whatever is longer than a MiB is something else.
+    public static let maximumFileBytes = 1 << 20
+
+    /// Reads and checks a definition file, without touching any server.
+    ///
+    /// - Parameter environment: what `${VAR}` is looked up in.
+    /// - Throws: `DefinitionFileError` where there is no such file or it cannot be read. All that is wrong
+    ///   inside it is among the diagnostics.
+    public static func load(
+        file: String, environment: [String: String]
+    ) throws(DefinitionFileError) -> LoadResult {
+        var isDirectory: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: file, isDirectory: &isDirectory) else {
+            throw DefinitionFileError(code: .notFound, file: file)
+        }
+        if isDirectory.boolValue { throw DefinitionFileError(code: .notAFile, file: file) }
+        guard let handle = FileHandle(forReadingAtPath: file) else {
+            throw DefinitionFileError(code: .notReadable, file: file)
+        }
+        defer { try? handle.close() }
+        guard let data = try? handle.read(upToCount: maximumFileBytes + 1) ?? Data() else {
+            throw DefinitionFileError(code: .notReadable, file: file)
+        }
+        let context = LoadContext(file: file, environment: environment)
+        let start = Position(line: 1, column: 1)
+        if data.count > maximumFileBytes {
+            context.error(start, "the file is longer than \(maximumFileBytes) bytes")
+        } else if let text = String(validating: data, as: UTF8.self) {
+            return parse(text, file: file, environment: environment)
+        } else {
+            context.error(start, "the file is not valid UTF-8")
+        }
+        return LoadResult(definition: nil, diagnostics: context.diagnostics)
+    }
+
+    /// Checks the text of a definition; `file` is what the diagnostics call it.
+    public static func parse(_ text: String, file: String, environment: [String: String]) -> LoadResult {
+        let context = LoadContext(file: file, environment: environment)
+        var reader = YAMLReader(context: context)
+        let definition = reader.read(text).flatMap { DefinitionReader(context: context).read($0) }
+        let diagnostics = context.diagnostics.enumerated().sorted { left, right in
+            (left.element.line, left.element.column, left.offset)
+                < (right.element.line, right.element.column, right.offset)
+        }
+        return LoadResult(
+            definition: definition, diagnostics: diagnostics.map(\.element))
+    }
+}
+
+/// Reads a whole definition, part by part, and then checks the parts against each other.
+struct DefinitionReader {
+    let context: LoadContext
+
+    private static let keys = ["name", "source", "log", "transform", "sinks", "on_error", "tests"]
+
+    func read(_ node: Node) -> PipelineDefinition? {
+        guard let root = Section(node, "", keys: DefinitionReader.keys, context: context) else { return nil }
+        let name = name(root)
+        let source = SourceReader(context: context).read(root)
+        let log = LogReader(context: context).read(root)
+        let rules = TransformReader(context: context).read(root)
+        let sinks = SinkReader(context: context).read(root)
+        let onError =
+            root.choice("on_error", default: PipelineDefinition.ErrorPolicy.deadLetter) ?? .deadLetter
+        checkTests(root)
+        RoutingChecks(context: context, rules: rules, sinks: sinks, paths: source?.paths ?? []).run()
+        guard let name, let source, !context.hasErrors else { return nil }
+        let transform = TransformSpecification(stages: rules.map { [.rules($0.compactMap(\.rule))] } ?? [])
+        let definitions = sinks.compactMap(\.definition)
+        return PipelineDefinition(
+            name: name, file: context.file, source: source, log: log, transform: transform,
+            sinks: definitions,
+            onError: onError,
+            transformFingerprint: Fingerprint.of(transform, definitions.map(\.specification)))
+    }
+
+    private func name(_ root: Section) -> String? {
+        guard let node = root.required("name", example: "my-pipeline"),
+            let text = context.text(node, "name")
+        else { return nil }
+        guard Name.isPipelineName(text.value) else {
+            context.error(text.position, "'\(text.value)' is no pipeline name", fix: Name.pipelineRule)
+            return nil
+        }
+        return text.value
+    }
+
+    /// The tests are read by a later version; their form is checked now.
+    private func checkTests(_ root: Section) {
+        guard let node = root.node("tests"),
+            let items = context.list(node, "tests", example: "- {name: …, input: […], output: {…}}")
+        else { return }
+        for item in items {
+            _ = Section(item, "a test", keys: ["name", "environment", "input", "output"], context: context)
+        }
+    }
+}

@@ -1,0 +1,111 @@
+import ChangeModel
+import Engine
+import SegmentLog
+
+/// Where a sink goes on, decided from the checkpoint found and the log at hand. Pure.
+struct Claim {
+    /// To be written: the next epoch, positions that this log can vouch for.
+    var checkpoint: Checkpoint
+    /// What a person should know about the decision.
+    var message: String?
+    /// A generation above this one has to be started first: another log has written stream IDs up to it.
+    var generationAbove: UInt16?
+
+    /// At a start.
+    ///
+    /// Throws `.unavailable` where the checkpoint belongs to another log, `.failed` where there is none and the
+    /// definition says stop.
+    init(
+        _ found: Checkpoint?, context: SinkContext, configuration: RedisSink.Configuration, key: String
+    ) throws(PipelineError) {
+        guard let found else {
+            let position = try Claim.position(context, configuration, key: key)
+            checkpoint = Claim.fresh(at: position, epoch: 1, context, configuration)
+            return
+        }
+        if found.logID == context.logID {
+            (checkpoint, message) = Claim.continuing(found, context, configuration)
+        } else {
+            // A log that began above this checkpoint's generation was made in the knowledge of it.
+            let highest = max(found.generation, found.floor)
+            let isSuccessor = (context.generations.first?.number ?? 0) > highest
+            guard context.takeOver || isSuccessor else {
+                throw .unavailable(
+                    "the checkpoint \(key) belongs to the log \(found.logID), this is log \(context.logID); "
+                        + "--take-over delivers this log from its start")
+            }
+            let position = try Claim.position(context, configuration, key: key)
+            checkpoint = Claim.fresh(at: position, epoch: found.epoch + 1, context, configuration)
+            if !isSuccessor { generationAbove = highest }
+            message = "the sink is taken over from log \(found.logID)"
+        }
+        checkpoint.epoch = found.epoch + 1
+    }
+
+    /// After Redis has lost a checkpoint, or gone back to an older one, under a running process.
+    init(
+        lost found: Checkpoint?, known: Checkpoint, context: SinkContext,
+        configuration: RedisSink.Configuration, key: String
+    ) throws(PipelineError) {
+        if let found, found.logID == known.logID {
+            (checkpoint, message) = Claim.continuing(found, context, configuration)
+        } else {
+            // `latest` asked for nothing from before the first start; what came after it is owed.
+            let position: Int64 =
+                switch configuration.onMissingCheckpoint {
+                case .earliest: context.startOffset
+                case .latest: known.confirmed
+                case .stop: throw Claim.missing(key)
+                }
+            checkpoint = Claim.fresh(at: position, epoch: known.epoch, context, configuration)
+        }
+        checkpoint.floor = max(checkpoint.floor, known.floor)
+    }
+
+    private static func continuing(
+        _ found: Checkpoint, _ context: SinkContext, _ configuration: RedisSink.Configuration
+    ) -> (Checkpoint, String?) {
+        var checkpoint = found
+        let limit = min(context.limit(forCheckpointOf: found.generation), context.endOffset)
+        checkpoint.sent = min(found.sent, limit)
+        checkpoint.confirmed = min(found.confirmed, checkpoint.sent)
+        checkpoint.owner = configuration.owner
+        checkpoint.written = wallClockMilliseconds()
+        if checkpoint.confirmed < context.startOffset {
+            let message =
+                "the log no longer holds offsets \(checkpoint.confirmed) to \(context.startOffset), "
+                + "which the sink had not taken; delivery goes on from \(context.startOffset)"
+            checkpoint.confirmed = context.startOffset
+            checkpoint.sent = max(checkpoint.sent, context.startOffset)
+            return (checkpoint, message)
+        }
+        guard found.sent > limit else { return (checkpoint, nil) }
+        return (
+            checkpoint,
+            "the log has lost its end: the sink had offsets up to \(found.sent), the log vouches for \(limit)"
+        )
+    }
+
+    private static func position(
+        _ context: SinkContext, _ configuration: RedisSink.Configuration, key: String
+    ) throws(PipelineError) -> Int64 {
+        switch configuration.onMissingCheckpoint {
+        case .earliest: context.startOffset
+        case .latest: context.endOffset
+        case .stop: throw missing(key)
+        }
+    }
+
+    private static func missing(_ key: String) -> PipelineError {
+        .failed("there is no checkpoint \(key), and on_missing_checkpoint says stop")
+    }
+
+    private static func fresh(
+        at position: Int64, epoch: Int64, _ context: SinkContext, _ configuration: RedisSink.Configuration
+    ) -> Checkpoint {
+        Checkpoint(
+            epoch: epoch, sent: position, confirmed: position, generation: context.generation,
+            logID: context.logID, settled: .none, floor: 0, owner: configuration.owner,
+            written: wallClockMilliseconds())
+    }
+}

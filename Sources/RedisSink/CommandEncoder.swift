@@ -1,0 +1,142 @@
+import Engine
+import Mapping
+import RedisClient
+
+/// Turns the writes of changes into Redis commands.
+struct CommandEncoder {
+    let trim: StreamTrim?
+    /// Whether the server numbers the entries (`*`).
+    let usesServerIDs: Bool
+
+    /// How a stream is kept from growing for ever.
+    enum StreamTrim: Sendable, Hashable {
+        case maxLength(Int64, isApproximate: Bool)
+        /// The lowest ID to keep.
+        case minimumID(StreamID)
+    }
+
+    /// Appends the commands of one change.
+    ///
+    /// - Parameter floor: stream IDs are at least of this generation.
+    func append(_ change: MappedChange, floor: UInt16, to batch: inout RedisCommandBatch) {
+        var entries: [(key: Bytes, count: UInt64)] = []
+        for write in change.writes {
+            if case .streamAdd(let key, let fields) = write {
+                // The fan-out index counts this change's entries in the same stream.
+                let index = entries.firstIndex { $0.key == key }
+                let id = StreamID(
+                    generation: max(change.generation, floor), offset: change.offset,
+                    index: index.map { entries[$0].count } ?? 0)
+                if let index { entries[index].count += 1 } else { entries.append((key, 1)) }
+                appendAdd(key, id, fields, to: &batch)
+            } else {
+                append(write, to: &batch)
+            }
+        }
+    }
+
+    private func append(_ write: SinkWrite, to batch: inout RedisCommandBatch) {
+        switch write {
+        case .streamAdd, .envelope:
+            break
+        case .setString(let key, let value):
+            begin("SET", 3, key, &batch)
+            batch.add(value)
+        case .replaceHash(let key, let fields):
+            begin("DEL", 2, key, &batch)
+            if !fields.isEmpty {
+                begin("HSET", 2 + 2 * fields.count, key, &batch)
+                for field in fields {
+                    batch.add(field.name)
+                    batch.add(field.value)
+                }
+            }
+        case .setHashField(let key, let field, let value):
+            begin("HSET", 4, key, &batch)
+            batch.add(field)
+            batch.add(value)
+        case .removeHashField(let key, let field):
+            begin("HDEL", 3, key, &batch)
+            batch.add(field)
+        case .addMember(let key, let member):
+            begin("SADD", 3, key, &batch)
+            batch.add(member)
+        case .removeMember(let key, let member):
+            begin("SREM", 3, key, &batch)
+            batch.add(member)
+        case .addScoredMember(let key, let member, let score):
+            begin("ZADD", 4, key, &batch)
+            batch.add(score)
+            batch.add(member)
+        case .removeScoredMember(let key, let member):
+            begin("ZREM", 3, key, &batch)
+            batch.add(member)
+        case .deleteKey(let key):
+            begin("UNLINK", 2, key, &batch)
+        }
+    }
+
+    private func begin(_ name: StaticString, _ count: Int, _ key: Bytes, _ batch: inout RedisCommandBatch) {
+        batch.begin(argumentCount: count)
+        batch.add(name)
+        batch.add(key)
+    }
+
+    private func appendAdd(_ key: Bytes, _ id: StreamID, _ fields: [Field], to batch: inout RedisCommandBatch)
+    {
+        let trimArguments =
+            switch trim {
+            case nil: 0
+            case .maxLength(_, let isApproximate): isApproximate ? 3 : 2
+            case .minimumID: 3
+            }
+        begin("XADD", 3 + trimArguments + 2 * fields.count, key, &batch)
+        switch trim {
+        case nil: break
+        case .maxLength(let length, let isApproximate):
+            batch.add("MAXLEN" as StaticString)
+            if isApproximate { batch.add("~" as StaticString) }
+            batch.add(length)
+        case .minimumID(let minimum):
+            batch.add("MINID" as StaticString)
+            batch.add("~" as StaticString)
+            batch.add(minimum.text)
+        }
+        batch.add(usesServerIDs ? "*" : id.text)
+        for field in fields {
+            batch.add(field.name)
+            batch.add(field.value)
+        }
+    }
+}
+
+/// The ID of a stream entry: 16 bits generation and 48 bits offset + 1 before the dash, the fan-out index behind.
+struct StreamID: Hashable, Comparable, Sendable {
+    var high: UInt64
+    var index: UInt64
+
+    private static let offsetBits: UInt64 = 48
+
+    init(generation: UInt16, offset: Int64, index: UInt64) {
+        let position = (UInt64(bitPattern: offset) &+ 1) & (1 << StreamID.offsetBits - 1)
+        high = UInt64(generation) << StreamID.offsetBits | position
+        self.index = index
+    }
+
+    /// Reads `<number>-<number>`.
+    init?(_ text: String) {
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.count == 2, let high = UInt64(parts[0]), let index = UInt64(parts[1]) else { return nil }
+        self.high = high
+        self.index = index
+    }
+
+    var generation: UInt16 { UInt16(truncatingIfNeeded: high >> StreamID.offsetBits) }
+    /// The offset; -1 for an ID that we cannot have given.
+    var offset: Int64 { Int64(high & (1 << StreamID.offsetBits - 1)) - 1 }
+    var text: String { "\(high)-\(index)" }
+
+    static func < (left: StreamID, right: StreamID) -> Bool {
+        (left.high, left.index) < (right.high, right.index)
+    }
+}

@@ -1,0 +1,358 @@
+public import Engine
+public import Logging
+public import Mapping
+public import RedisClient
+
+/// Delivers to one Redis: data and checkpoint in one MULTI, stream IDs from the log's offsets, one transaction
+/// in flight, fenced by WATCH. Effectively once into streams and keys.
+public actor RedisSink: ChangeSink {
+    public struct Configuration: Sendable {
+        public var pipeline: String
+        public var sink: String
+        public var redis: RedisConfiguration
+        public var onMissingCheckpoint: MissingCheckpoint
+        /// For `write: stream`.
+        public var stream: StreamOptions
+        /// Host and process, shown to whoever is fenced off.
+        public var owner: String
+
+        public init(
+            pipeline: String, sink: String, redis: RedisConfiguration, onMissingCheckpoint: MissingCheckpoint,
+            stream: StreamOptions, owner: String
+        ) {
+            self.pipeline = pipeline
+            self.sink = sink
+            self.redis = redis
+            self.onMissingCheckpoint = onMissingCheckpoint
+            self.stream = stream
+            self.owner = owner
+        }
+    }
+
+    private let configuration: Configuration
+    private let key: String
+    private let client: RedisClient
+    private let logger: Logger
+    private var context: SinkContext?
+    private var link: RedisConnection?
+    /// The checkpoint as Redis holds it, as far as we know.
+    private var stored: Checkpoint?
+    /// Confirmed by the engine, to be written with the next transaction.
+    private var confirmed: Int64 = 0
+    private var guardian: StreamGuard
+    private var backoff = Backoff()
+    private var lastLook = ContinuousClock.now
+
+    /// How long one attempt to connect goes on before it is said again.
+    private static let connectRound = Duration.seconds(10)
+    private static let lookInterval = Duration.seconds(1)
+
+    public init(_ configuration: Configuration, logger: Logger) {
+        self.configuration = configuration
+        key = CheckpointRecord.key(pipeline: configuration.pipeline, sink: configuration.sink)
+        var logger = logger
+        logger[metadataKey: "sink"] = "\(configuration.sink)"
+        self.logger = logger
+        client = RedisClient(configuration: configuration.redis, logger: logger)
+        guardian = StreamGuard(usesServerIDs: configuration.stream.id == .auto)
+    }
+
+    // MARK: ChangeSink
+
+    public func start(_ context: SinkContext) async throws -> Int64 {
+        self.context = context
+        while true {
+            try Task.checkCancellation()
+            do {
+                let connection = try await connect()
+                let found = try await read(connection, watching: true)
+                var claim = try Claim(found, context: context, configuration: configuration, key: key)
+                if let above = claim.generationAbove {
+                    claim.checkpoint.floor = try await context.startGeneration(above)
+                }
+                if let message = claim.message { logger.warning("\(message)") }
+                if try await write(claim.checkpoint, connection) {
+                    confirmed = claim.checkpoint.confirmed
+                    guardian.resend(below: claim.checkpoint.sent)
+                    try await warnAboutEviction(connection)
+                    return claim.checkpoint.confirmed
+                }
+            } catch let error as RedisError {
+                try await lost(error)
+            }
+        }
+    }
+
+    public func deliver(_ batch: MappedBatch) async throws -> DeliveryOutcome {
+        var refused: [Int: RedisServerError] = [:]
+        while true {
+            try Task.checkCancellation()
+            do {
+                let connection: RedisConnection
+                switch try await attached() {
+                case .ready(let ready): connection = ready
+                case .rewound(let offset): return .rewound(to: offset)
+                }
+                guard let context, var basis = stored else { throw RedisSink.notStarted }
+                if let floor = try await guardian.check(batch, basis, context, connection) {
+                    basis.floor = max(basis.floor, floor)
+                    stored = basis
+                }
+                let checkpoint = next(basis, after: batch)
+                let transaction = Transaction(
+                    batch.changes, excluding: Set(refused.keys), checkpoint: checkpoint, key: key,
+                    encoder: try await encoder(context))
+                let replies = try await connection.send(transaction.commands)
+                switch transaction.outcome(of: replies) {
+                case .executed(let errors):
+                    try settle(checkpoint, transaction, replies)
+                    let final = try await guardian.filter(errors, batch, checkpoint.floor, connection)
+                    refused.merge(final) { first, _ in first }
+                    return .delivered(rejections(refused, batch))
+                case .notAccepted(let errors):
+                    refused.merge(errors) { first, _ in first }
+                case .conflict:
+                    if let offset = try await examine(try transaction.checkpoint(in: replies), connection) {
+                        return .rewound(to: offset)
+                    }
+                case .passing(let error):
+                    try await wait(error)
+                case .reconnect(let error):
+                    try await drop(error)
+                case .fatal(let error):
+                    throw fatal(error)
+                case .malformed:
+                    throw RedisError(
+                        code: .protocolViolation, message: "answers to a transaction of another form")
+                }
+            } catch let error as RedisError {
+                try await lost(error)
+            }
+        }
+    }
+
+    public func confirm(_ offset: Int64) {
+        confirmed = offset
+    }
+
+    public func idle() async throws -> Int64? {
+        guard let stored else { return nil }
+        if confirmed > stored.confirmed {
+            let empty = MappedBatch(
+                offsets: stored.sent..<max(stored.sent, confirmed), changes: [], settled: stored.settled,
+                generation: stored.generation)
+            if case .rewound(let offset) = try await deliver(empty) { return offset }
+            return nil
+        }
+        guard ContinuousClock.now - lastLook >= RedisSink.lookInterval else { return nil }
+        do {
+            switch try await attached() {
+            case .rewound(let offset): return offset
+            case .ready(let connection):
+                return try await examine(read(connection, watching: false), connection)
+            }
+        } catch let error as RedisError {
+            try await lost(error)
+            return nil
+        }
+    }
+
+    public func close() async {
+        await client.close()
+    }
+
+    // MARK: Positions
+
+    private func next(_ stored: Checkpoint, after batch: MappedBatch) -> Checkpoint {
+        var checkpoint = stored
+        checkpoint.sent = max(stored.sent, batch.offsets.upperBound)
+        checkpoint.confirmed = max(stored.confirmed, confirmed)
+        checkpoint.generation = max(stored.generation, batch.generation)
+        checkpoint.settled = max(stored.settled, batch.settled)
+        checkpoint.owner = configuration.owner
+        checkpoint.written = wallClockMilliseconds()
+        return checkpoint
+    }
+
+    /// A transaction has gone through: what Redis now holds is ours, unless somebody was quicker.
+    private func settle(
+        _ checkpoint: Checkpoint, _ transaction: Transaction, _ replies: [RESPValue]
+    ) throws(PipelineError) {
+        let found = try transaction.checkpoint(in: replies)
+        if let found, found.epoch > checkpoint.epoch { throw fenced(found) }
+        stored = checkpoint
+        lastLook = .now
+        backoff.reset()
+    }
+
+    private func rejections(_ refused: [Int: RedisServerError], _ batch: MappedBatch) -> [Rejection] {
+        refused.sorted { $0.key < $1.key }.map { index, error in
+            Rejection(batch.changes[index], reason: "Redis: \(error.message)")
+        }
+    }
+
+    /// Compares what Redis holds with what we know; the offset to go back to where it has lost something.
+    ///
+    /// Throws `PipelineError.failed` where another process has taken the sink.
+    private func examine(_ found: Checkpoint?, _ connection: RedisConnection) async throws -> Int64? {
+        guard let context, let known = stored else { throw RedisSink.notStarted }
+        lastLook = .now
+        if let found, found.epoch > known.epoch { throw fenced(found) }
+        if let found, found.epoch == known.epoch, found.logID == known.logID, found.sent >= known.sent {
+            // Larger: our transaction was executed and its answer lost. Sending it again tells what was refused.
+            guardian.resend(below: found.sent)
+            stored = found
+            return nil
+        }
+        var claim = try Claim(
+            lost: found, known: known, context: context, configuration: configuration, key: key)
+        claim.checkpoint.epoch = known.epoch
+        _ = try await read(connection, watching: true)
+        guard try await write(claim.checkpoint, connection) else { return claim.checkpoint.confirmed }
+        confirmed = claim.checkpoint.confirmed
+        guardian = StreamGuard(usesServerIDs: configuration.stream.id == .auto)
+        guardian.resend(below: claim.checkpoint.sent)
+        return claim.checkpoint.confirmed
+    }
+
+    private func read(_ connection: RedisConnection, watching: Bool) async throws -> Checkpoint? {
+        var batch = RedisCommandBatch()
+        if watching { batch.append("WATCH", key) }
+        CheckpointRecord.appendRead(key: key, to: &batch)
+        let replies = try await connection.send(batch)
+        for case .error(let error) in replies {
+            switch ErrorClass(error) {
+            case .passing, .reconnect: throw RedisError(code: .server(error), message: error.message)
+            case .record, .cluster: throw fatal(error)
+            }
+        }
+        guard let last = replies.last else { return nil }
+        return try CheckpointRecord.parse(last, key: key)
+    }
+
+    /// Writes a checkpoint without data; `false` where somebody else wrote it first.
+    private func write(_ checkpoint: Checkpoint, _ connection: RedisConnection) async throws -> Bool {
+        let transaction = Transaction(
+            [], excluding: [], checkpoint: checkpoint, key: key,
+            encoder: CommandEncoder(trim: nil, usesServerIDs: false))
+        let replies = try await connection.send(transaction.commands)
+        switch transaction.outcome(of: replies) {
+        case .executed:
+            try settle(checkpoint, transaction, replies)
+            return true
+        case .conflict, .notAccepted:
+            return false
+        case .passing(let error), .reconnect(let error):
+            throw RedisError(code: .server(error), message: error.message)
+        case .fatal(let error):
+            throw fatal(error)
+        case .malformed:
+            throw RedisError(code: .protocolViolation, message: "answers to a transaction of another form")
+        }
+    }
+
+    private func encoder(_ context: SinkContext) async throws -> CommandEncoder {
+        CommandEncoder(
+            trim: try await guardian.trim(configuration.stream.trim, context, floor: stored?.floor ?? 0),
+            usesServerIDs: configuration.stream.id == .auto)
+    }
+
+    // MARK: Connection
+
+    private enum Attachment {
+        case ready(RedisConnection)
+        case rewound(Int64)
+    }
+
+    /// The connection with the watch set on it. After a reconnect the checkpoint is read first: the server may
+    /// be another one, or have lost something.
+    private func attached() async throws -> Attachment {
+        if let link, !link.isClosed { return .ready(link) }
+        let connection = try await connect()
+        if let offset = try await examine(read(connection, watching: true), connection) {
+            return .rewound(offset)
+        }
+        return .ready(connection)
+    }
+
+    private func connect() async throws(RedisError) -> RedisConnection {
+        if let link, !link.isClosed { return link }
+        link = nil
+        let connection = try await client.connection(deadline: .now + RedisSink.connectRound)
+        link = connection
+        return connection
+    }
+
+    private func lost(_ error: RedisError) async throws {
+        try Task.checkCancellation()
+        if backoff.isFirst { logger.warning("Redis: \(error); trying again") }
+        await link?.close()
+        link = nil
+        try await Task.sleep(for: backoff.take())
+    }
+
+    private func drop(_ error: RedisServerError) async throws {
+        try await lost(RedisError(code: .server(error), message: error.message))
+    }
+
+    private func wait(_ error: RedisServerError) async throws {
+        if backoff.isFirst { logger.warning("Redis: \(error.message); waiting") }
+        try await Task.sleep(for: backoff.take())
+    }
+
+    private func warnAboutEviction(_ connection: RedisConnection) async throws {
+        var batch = RedisCommandBatch()
+        batch.append("INFO", "memory")
+        let replies = try await connection.send(batch)
+        guard let info = replies.first?.string else { return }
+        func value(_ name: String) -> Substring? {
+            info.split(whereSeparator: \.isNewline).first { $0.hasPrefix(name + ":") }?.dropFirst(
+                name.count + 1)
+        }
+        if let limit = value("maxmemory"), limit != "0", let policy = value("maxmemory_policy"),
+            policy != "noeviction"
+        {
+            logger.warning(
+                "Redis may evict keys: what is evicted is lost to readers; set maxmemory-policy noeviction",
+                metadata: ["policy": "\(policy)"])
+        }
+    }
+
+    // MARK: Ends
+
+    private static let notStarted = PipelineError.failed("a Redis sink was used before it was started")
+
+    private func fenced(_ found: Checkpoint) -> PipelineError {
+        .failed(
+            "sink \(configuration.sink): \(found.owner) has taken it over (epoch \(found.epoch)); "
+                + "one pipeline of a name may write")
+    }
+
+    private func fatal(_ error: RedisServerError) -> PipelineError {
+        if ErrorClass(error) == .cluster {
+            return .unavailable(
+                "\(configuration.redis.endpoint) is a node of a cluster, which needs redis+cluster:// "
+                    + "(not supported by this version yet): \(error.message)")
+        }
+        return .unavailable(
+            "\(configuration.redis.endpoint) refuses what sink \(configuration.sink) needs for \(key): "
+                + error.message)
+    }
+}
+
+/// Waits that grow from 10 to 500 ms.
+struct Backoff {
+    private static let first = Duration.milliseconds(10)
+    private static let longest = Duration.milliseconds(500)
+    private var next = Backoff.first
+
+    var isFirst: Bool { next == Backoff.first }
+
+    mutating func reset() { next = Backoff.first }
+
+    /// The wait to come; the one after it is twice as long.
+    mutating func take() -> Duration {
+        defer { next = min(next * 2, Backoff.longest) }
+        return next
+    }
+}

@@ -1,0 +1,152 @@
+import LZ4
+import SystemPackage
+
+/// One segment file and the ways through it.
+struct Segment {
+    let baseOffset: Int64
+    let directory: FilePath
+
+    static func name(_ offset: Int64, _ suffix: String) -> String {
+        let digits = String(offset)
+        return String(repeating: "0", count: max(0, 20 - digits.count)) + digits + suffix
+    }
+
+    var path: FilePath { directory.appending(Segment.name(baseOffset, ".lz4")) }
+
+    /// The base offsets of the segments in a directory, ascending.
+    static func list(_ directory: FilePath) throws(LogError) -> [Segment] {
+        try AtomicFile.names(in: directory).compactMap { name in
+            guard name.count == 24, name.hasSuffix(".lz4"), let offset = Int64(name.dropLast(4)), offset >= 0
+            else {
+                return nil
+            }
+            return Segment(baseOffset: offset, directory: directory)
+        }.sorted { $0.baseOffset < $1.baseOffset }
+    }
+
+    enum Look {
+        case batch(BatchHeader)
+        /// The file ends here.
+        case end
+        /// What follows is no whole batch.
+        case broken(String)
+    }
+
+    /// What begins at a position; `size` is where the file ends.
+    static func header(_ file: LogFile, at position: Int64, size: Int64) throws(LogError) -> Look {
+        guard position < size else { return .end }
+        let bytes = try file.read(at: position, count: BatchHeader.byteCount)
+        guard bytes.count == BatchHeader.byteCount else { return .broken("a batch header that ends early") }
+        do {
+            let header = try BatchHeader(bytes)
+            guard position + header.totalLength <= size else { return .broken("a batch that ends early") }
+            return .batch(header)
+        } catch {
+            switch error {
+            case .damaged(let message): return .broken(message)
+            case .version(let version):
+                throw LogError(
+                    code: .unsupportedVersion,
+                    message: "a batch of version \(version); this program knows version 1",
+                    file: file.path.string, position: position)
+            }
+        }
+    }
+
+    /// The records of the batch at a position.
+    static func batch(
+        _ file: LogFile, _ header: BatchHeader, at position: Int64, from start: Int64, codec: LZ4Frame,
+        limit: Int
+    ) throws(LogError) -> RecordBatch {
+        func damaged(_ message: String) -> LogError {
+            LogError(
+                code: .corrupt,
+                message: "\(message) (batch of offsets \(header.baseOffset) to \(header.lastOffset)); "
+                    + "millrace log repair quarantines it",
+                file: file.path.string, position: position)
+        }
+        guard Int(header.rawLength) <= limit else { throw damaged("the batch is larger than \(limit) bytes") }
+        let frame = try file.read(at: position + Int64(BatchHeader.byteCount), count: Int(header.frameLength))
+        guard frame.count == Int(header.frameLength),
+            frame.withUnsafeBytes({ CRC32C.checksum($0) }) == header.frameChecksum
+        else { throw damaged("the checksum of the batch is wrong") }
+        do {
+            let content = try frame.withUnsafeBytes { bytes throws(LZ4Error) in
+                try codec.decompress(bytes, count: Int(header.rawLength))
+            }
+            return try RecordBatch(header, bytes: content, from: start)
+        } catch let error as LZ4Error {
+            throw damaged("the batch cannot be decompressed: \(error)")
+        } catch let error as LogError {
+            throw damaged(error.message)
+        } catch {
+            throw damaged("\(error)")
+        }
+    }
+
+    /// Whether a whole batch lies anywhere behind a position: then what lies there is damage, not a torn tail.
+    static func hasBatch(_ file: LogFile, behind position: Int64, size: Int64) throws(LogError) -> Bool {
+        let chunk = 1 << 20
+        var start = position + 1
+        while start < size {
+            let bytes = try file.read(at: start, count: chunk + 16)
+            var index = 0
+            while index + 12 <= bytes.count, index < chunk {
+                if bytes[index] == 0x5D,
+                    bytes.withUnsafeBytes({
+                        BatchHeader.looksLikeStart(UnsafeRawBufferPointer(rebasing: $0[index...]))
+                    }),
+                    case .batch = try header(file, at: start + Int64(index), size: size)
+                {
+                    return true
+                }
+                index += 1
+            }
+            start += Int64(chunk)
+        }
+        return false
+    }
+}
+
+/// A place in a segment that a search can begin at.
+struct IndexEntry: Equatable {
+    var offset: Int64
+    var position: Int64
+    /// The latest time of all batches before it.
+    var latestTimestamp: Int64
+}
+
+/// The index of a closed segment, `<base>.index`. Derived: anything wrong with it and it is not used.
+enum SegmentIndex {
+    static func path(_ segment: Segment) -> FilePath {
+        segment.directory.appending(Segment.name(segment.baseOffset, ".index"))
+    }
+
+    static func save(_ entries: [IndexEntry], size: Int64, _ segment: Segment) throws(LogError) {
+        var bytes: [UInt8] = []
+        for value in [size] + entries.flatMap({ [$0.offset, $0.position, $0.latestTimestamp] }) {
+            withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
+        }
+        let checksum = bytes.withUnsafeBytes { CRC32C.checksum($0) }
+        withUnsafeBytes(of: checksum.littleEndian) { bytes.append(contentsOf: $0) }
+        try AtomicFile.replace(path(segment), with: bytes)
+    }
+
+    static func load(_ segment: Segment, size: Int64) -> [IndexEntry] {
+        guard let bytes = try? AtomicFile.read(path(segment), limit: 64 << 20), bytes.count >= 12,
+            (bytes.count - 12) % 24 == 0
+        else { return [] }
+        return bytes.withUnsafeBytes { bytes in
+            func get(_ offset: Int) -> Int64 {
+                Int64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: Int64.self))
+            }
+            let end = bytes.count - 4
+            let checksum = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: end, as: UInt32.self))
+            guard checksum == CRC32C.checksum(UnsafeRawBufferPointer(rebasing: bytes[..<end])), get(0) == size
+            else { return [] }
+            return stride(from: 8, to: end, by: 24).map {
+                IndexEntry(offset: get($0), position: get($0 + 8), latestTimestamp: get($0 + 16))
+            }
+        }
+    }
+}

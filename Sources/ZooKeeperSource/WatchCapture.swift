@@ -1,0 +1,195 @@
+import ChangeModel
+import Engine
+import Logging
+import ZooKeeperClient
+
+/// The loop around `WatchMachine`: events of the client in, requests and batches for the log out.
+struct WatchCapture: Sendable {
+    let configuration: ZooKeeperSource.Configuration
+    let client: ZooKeeperClient
+    let ingest: Ingest
+    let logger: Logger
+
+    /// How often the loop wakes without an event.
+    private static let tick = Duration.seconds(1)
+    private static let progressInterval = Duration.seconds(5)
+    private static let hiddenInterval = Duration.seconds(60)
+    /// The capture's position is logged at least this often while it moves.
+    private static let positionInterval = Duration.seconds(5)
+    /// A batch for the log holds about this much data.
+    private static let batchBytes = 1 << 20
+
+    func run(_ recovered: RecoveredCapture) async throws {
+        var machine = WatchMachine(
+            scope: configuration.scope, mode: configuration.snapshot, recovered: consume recovered)
+        var state = LoopState(position: machine.position)
+        do {
+            while true {
+                let events = try await client.nextEvents(timeout: WatchCapture.tick)
+                for event in events { try handle(event, &machine, &state) }
+                try checkReachable(state)
+                tick(&machine, &state)
+                client.send(machine.takeRequests())
+                await hand(machine.takeEntries(), &machine, &state)
+            }
+        } catch let error as CancellationError {
+            await handOver(&machine, &state)
+            throw error
+        }
+    }
+
+    private struct LoopState {
+        let clock = ContinuousClock()
+        let started: ContinuousClock.Instant
+        var wasConnected = false
+        var isConnected = false
+        var lastError: ZooKeeperError?
+        var behindSince: ContinuousClock.Instant?
+        var lastProgress: ContinuousClock.Instant
+        var lastProbe: ContinuousClock.Instant
+        var lastHanded: ContinuousClock.Instant
+        var handed: CapturePosition
+        var wasWalking = false
+        var missedReported = 0
+
+        init(position: CapturePosition) {
+            started = clock.now
+            lastProgress = started
+            lastProbe = started
+            lastHanded = started
+            handed = position
+        }
+    }
+
+    private func handle(
+        _ event: ZooKeeperEvent, _ machine: inout WatchMachine, _ state: inout LoopState
+    ) throws(PipelineError) {
+        switch event {
+        case .reply(let tag, let zxid, let result):
+            try machine.replied(tag: tag, zxid: zxid, result)
+        case .notification(let notification):
+            machine.notified(notification)
+        case .connected(let session, let isNew, let server):
+            logger.info(
+                "connected to ZooKeeper",
+                metadata: [
+                    "server": "\(server)", "session": "0x\(String(UInt64(bitPattern: session), radix: 16))",
+                    "new_session": "\(isNew)",
+                ])
+            state.wasConnected = true
+            state.isConnected = true
+            state.behindSince = nil
+            machine.connected()
+        case .disconnected(let error):
+            if state.isConnected || state.lastError?.code != error.code {
+                logger.warning("no connection to ZooKeeper", metadata: ["error": "\(error)"])
+            }
+            state.isConnected = false
+            state.lastError = error
+            if error.code != .refusedByServer {
+                state.behindSince = nil
+            } else if state.behindSince == nil {
+                state.behindSince = state.clock.now
+            }
+            if error.code == .frameTooLarge {
+                throw .failed(
+                    "a node or a list of children is larger than a reply may be "
+                        + "(\(configuration.client.maximumReplyBytes) bytes): \(error)")
+            }
+        case .sessionExpired:
+            logger.warning("the ZooKeeper session expired; a new one follows")
+        }
+    }
+
+    private func checkReachable(_ state: LoopState) throws(PipelineError) {
+        let now = state.clock.now
+        if !state.wasConnected, !configuration.waitsForServers,
+            now - state.started >= ZooKeeperSource.startTimeout
+        {
+            let servers = configuration.client.connect.servers.map { "\($0)" }.joined(separator: ",")
+            let reason = state.lastError.map { ": \($0)" } ?? ""
+            throw .unavailable("no ZooKeeper server at \(servers) within 10 s\(reason)")
+        }
+        if let since = state.behindSince, now - since >= ZooKeeperSource.behindTimeout {
+            throw .unavailable(
+                "every ZooKeeper server is behind zxid \(Zxid(state.handed.seen.value).hexadecimal), "
+                    + "which this log has seen: the ensemble is behind or another one")
+        }
+    }
+
+    private func tick(_ machine: inout WatchMachine, _ state: inout LoopState) {
+        let now = state.clock.now
+        if machine.isWalking, now - state.lastProgress >= WatchCapture.progressInterval {
+            state.lastProgress = now
+            logger.info("reading the tree", metadata: ["nodes": "\(machine.counters.nodesRead)"])
+        }
+        if machine.hiddenPaths > 0, now - state.lastProbe >= WatchCapture.hiddenInterval {
+            state.lastProbe = now
+            machine.probeHidden()
+        }
+        if state.wasWalking, !machine.isWalking {
+            logger.info(
+                "the tree is read",
+                metadata: [
+                    "nodes": "\(machine.known.nodes.count)", "hidden": "\(machine.hiddenPaths)",
+                    "zxid": "\(machine.position.seen.hexadecimal)",
+                ])
+            if machine.hiddenPaths > 0 {
+                logger.warning(
+                    "some nodes may not be read by this session; nothing below them is taken as deleted",
+                    metadata: ["paths": "\(machine.hiddenPaths)"])
+            }
+        }
+        state.wasWalking = machine.isWalking
+        if machine.counters.missedValues > state.missedReported, now - state.lastProgress >= .seconds(5) {
+            state.lastProgress = now
+            state.missedReported = machine.counters.missedValues
+            logger.notice(
+                "values were overwritten before they could be read",
+                metadata: ["total": "\(machine.counters.missedValues)"])
+        }
+    }
+
+    /// Entries go to the log in batches of bounded size; the position settles with the last.
+    private func hand(
+        _ entries: [CaptureEntry], _ machine: inout WatchMachine, _ state: inout LoopState
+    ) async {
+        let position = machine.position
+        let now = state.clock.now
+        let isDue = position != state.handed && now - state.lastHanded >= WatchCapture.positionInterval
+        let endsBaseline = configuration.snapshot == .never && entries.contains { $0.isSnapshotEnd }
+        guard !entries.isEmpty || isDue else { return }
+        var batch = CaptureBatch(
+            entries: [], position: CapturePosition(seen: position.seen, settled: state.handed.settled))
+        var bytes = 0
+        for entry in entries {
+            if bytes >= WatchCapture.batchBytes {
+                await ingest.append(batch)
+                batch.entries = []
+                bytes = 0
+            }
+            batch.entries.append(entry)
+            if case .change(let change) = entry { bytes += change.data?.count ?? 0 }
+        }
+        batch.position = position
+        // While a snapshot runs one change is held back: what is known is then ahead of the log.
+        if !machine.isWalking, endsBaseline || ingest.wantsKnownState { batch.known = machine.known }
+        await ingest.append(batch)
+        state.handed = position
+        state.lastHanded = now
+    }
+
+    /// The last batch of an orderly end, with what is known.
+    private func handOver(_ machine: inout WatchMachine, _ state: inout LoopState) async {
+        machine.stop()
+        let batch = CaptureBatch(
+            entries: machine.takeEntries(), position: state.handed, known: machine.known)
+        await ingest.append(batch)
+    }
+}
+
+extension CaptureEntry {
+    fileprivate var isSnapshotEnd: Bool {
+        if case .snapshotEnd = self { true } else { false }
+    }
+}

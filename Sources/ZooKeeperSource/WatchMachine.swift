@@ -1,0 +1,390 @@
+import ChangeModel
+import Engine
+import ZooKeeperClient
+
+/// How the first reading of the tree goes into the log.
+public enum SnapshotMode: Sendable, Hashable {
+    /// Every node is an `r` at the first start; later starts compare.
+    case initial
+    /// Every node is an `r` at each start.
+    case always
+    /// A baseline is read and nothing of it logged.
+    case never
+    /// As `initial`; for captures by position, also when the position is lost.
+    case whenNeeded
+}
+
+/// Watch capture without its connection: events in, requests and log entries out.
+///
+/// On every connection the watches come first, then a walk over the tree; what a walk does not find is gone.
+/// Each event asks for one read, sent after it, so the read shows the change or a later one. Reads under way
+/// when a node's deletion is seen are thrown away: their answers may be older than it.
+struct WatchMachine {
+    struct Counters: Equatable {
+        var nodesRead = 0
+        /// Values overwritten before they could be read, by the jumps in `version`.
+        var missedValues = 0
+        var resyncs = 0
+    }
+
+    private enum Reason { case walk, created, changed }
+
+    private enum Pending {
+        case watch
+        /// Asks whether a node is still hidden.
+        case probe(path: String)
+        case data(path: String, reason: Reason)
+        case children(path: String)
+
+        var isWalk: Bool {
+            switch self {
+            case .watch, .children: true
+            case .data(_, let reason): reason == .walk
+            case .probe: false
+            }
+        }
+    }
+
+    private let scope: CaptureScope
+    private let mode: SnapshotMode
+    /// What the log will say of every node once all entries handed out are in it.
+    private(set) var known: KnownState
+    private(set) var counters = Counters()
+    private(set) var seen: Zxid
+    private var settled: Zxid
+
+    // Requests.
+    private var nextTag: UInt64 = 0
+    private var pending: [UInt64: Pending] = [:]
+    private var walkPending = 0
+    /// Data reads under way for a path, and the last tag whose answer is too old.
+    private var reading: [String: (count: Int, discard: UInt64)] = [:]
+    private var window = ReadWindow()
+
+    // What waits to be asked for.
+    private var eventQueue: [String] = []
+    private var eventQueueHead = 0
+    private var queued: [String: Reason] = [:]
+    private var walkStack: [Pending] = []
+
+    // The walk.
+    private(set) var isWalking = false
+    /// False from the first request that the connection has lost: nothing may be concluded from what is missing.
+    private var isAttached = false
+    private var walkReason = SnapshotReason.initial
+    private var unvisited: Set<String> = []
+    private var hidden: Set<String> = []
+    private var wasHidden: Set<String> = []
+    private var isFirstWalk = true
+
+    private var emitter = EntryEmitter()
+
+    init(scope: CaptureScope, mode: SnapshotMode, recovered: RecoveredCapture) {
+        self.scope = scope
+        self.mode = mode
+        known = recovered.known
+        seen = recovered.position.seen
+        settled = recovered.position.settled
+    }
+
+    var position: CapturePosition { CapturePosition(seen: seen, settled: settled) }
+    var hiddenPaths: Int { hidden.count }
+
+    // MARK: Events
+
+    /// A session is attached: watches, then the walk, all from the beginning.
+    mutating func connected() {
+        pending = [:]
+        reading = [:]
+        eventQueue = []
+        eventQueueHead = 0
+        queued = [:]
+        isAttached = true
+        walkFromRoots()
+        for path in scope.paths {
+            ask(.watch, .addWatch(path, .persistentRecursive))
+        }
+    }
+
+    private mutating func walkFromRoots() {
+        beginWalk()
+        // Pushed in reverse: the stack gives the first path first.
+        walkStack = scope.paths.reversed().map { .data(path: $0, reason: .walk) }
+    }
+
+    /// Asks whether nodes that had been hidden from the session can be read now; one that can starts a resync.
+    mutating func probeHidden() {
+        guard !isWalking, isAttached else { return }
+        for path in hidden.prefix(WatchMachine.probes) { ask(.probe(path: path), .getData(path)) }
+    }
+
+    private mutating func probed(_ path: String, _ result: Result<ZooKeeperResponse, ZooKeeperError>) {
+        switch result {
+        case .success where !isWalking:
+            walkFromRoots()
+        case .failure(let error) where error.code == .noNode:
+            hidden.remove(path)
+        default:
+            break
+        }
+    }
+
+    private static let probes = 100
+
+    private mutating func beginWalk() {
+        walkReason = known.scope == nil ? .initial : (isFirstWalk && mode == .always ? .always : .resync)
+        if walkReason == .resync { counters.resyncs += 1 }
+        if known.scope != scope { known.nodes = known.nodes.filter { scope.contains($0.key) } }
+        isWalking = true
+        walkPending = 0
+        unvisited = Set(known.nodes.keys)
+        wasHidden.formUnion(hidden)
+        hidden = []
+        emitter.beginSnapshot(SnapshotBegin(reason: walkReason, scope: scope))
+    }
+
+    mutating func notified(_ notification: WatchNotification) {
+        see(notification.zxid)
+        let path = notification.path
+        guard scope.contains(path) else { return }
+        switch notification.type {
+        case .created: enqueue(path, .created)
+        case .dataChanged: enqueue(path, .changed)
+        case .deleted: deleted(path, zxid: notification.zxid)
+        default: break
+        }
+    }
+
+    private mutating func deleted(_ path: String, zxid: Int64) {
+        if reading[path] != nil {
+            reading[path]?.discard = nextTag
+            enqueue(path, .changed)
+        }
+        unvisited.remove(path)
+        if let node = known.nodes[path] {
+            emitDelete(path, node, zxid: max(Zxid(zxid), zxid < 0 ? seen : .none, node.mzxid))
+        }
+    }
+
+    /// The answer to a request. Throws where no later answer can be better.
+    mutating func replied(
+        tag: UInt64, zxid: Int64, _ result: Result<ZooKeeperResponse, ZooKeeperError>
+    ) throws(PipelineError) {
+        guard let request = pending.removeValue(forKey: tag) else { return }
+        see(zxid)
+        if request.isWalk { walkPending -= 1 }
+        switch (request, result) {
+        case (.watch, .failure(let error)):
+            try failed(request, error)
+        case (.probe(let path), _):
+            probed(path, result)
+        case (.data(let path, let reason), _):
+            let isStale = finishRead(of: path, tag: tag)
+            if !isStale { try data(path, reason, result) }
+        case (.children(let path), .success(.children(let names, _))):
+            listed(path, names)
+        case (.children(let path), .failure(let error)) where error.code == .noAuth:
+            hidden.insert(path)
+        case (.children, .failure(let error)) where error.code == .noNode:
+            break
+        case (.children, .failure(let error)):
+            try failed(request, error)
+        default:
+            break
+        }
+        endWalkIfDone()
+    }
+
+    /// Whether the read was sent before a deletion that has been seen since.
+    private mutating func finishRead(of path: String, tag: UInt64) -> Bool {
+        guard let state = reading[path] else { return true }
+        reading[path] = state.count > 1 ? (state.count - 1, state.discard) : nil
+        return tag <= state.discard
+    }
+
+    private mutating func data(
+        _ path: String, _ reason: Reason, _ result: Result<ZooKeeperResponse, ZooKeeperError>
+    ) throws(PipelineError) {
+        switch result {
+        case .success(.data(let bytes, let stat)):
+            window.read(bytes.count)
+            counters.nodesRead += 1
+            unvisited.remove(path)
+            compare(path, bytes, NodeStat(stat), reason)
+            if reason == .walk, stat.numChildren > 0 { walkStack.append(.children(path: path)) }
+        case .failure(let error) where error.code == .noNode:
+            unvisited.remove(path)
+            if let node = known.nodes[path] { emitDelete(path, node, zxid: max(seen, node.mzxid)) }
+        case .failure(let error) where error.code == .noAuth:
+            hidden.insert(path)
+        case .failure(let error):
+            try failed(.data(path: path, reason: reason), error)
+        case .success:
+            break
+        }
+    }
+
+    /// A lost connection makes the client reconnect, and everything is asked anew; a busy server is asked again.
+    private mutating func failed(_ request: Pending, _ error: ZooKeeperError) throws(PipelineError) {
+        switch error.code {
+        case .connectionLoss, .sessionExpired, .closed, .timeout:
+            isAttached = false
+        case .throttled:
+            if case .data(let path, let reason) = request, reason != .walk {
+                enqueue(path, reason)
+            } else {
+                walkStack.append(request)
+            }
+        default:
+            throw .unavailable("ZooKeeper refuses what the capture needs: \(error)")
+        }
+    }
+
+    private mutating func listed(_ parent: String, _ names: [String]) {
+        let prefix = parent == "/" ? "/" : parent + "/"
+        for name in names {
+            let path = prefix + name
+            if !scope.excluded.contains(where: { $0.matches(path) }) {
+                walkStack.append(.data(path: path, reason: .walk))
+            }
+        }
+    }
+
+    // MARK: Comparison
+
+    private mutating func compare(_ path: String, _ bytes: [UInt8], _ stat: NodeStat, _ reason: Reason) {
+        guard let old = known.nodes[path] else {
+            let isNews =
+                reason == .created || (known.scope?.contains(path) ?? false) && !isBelow(wasHidden, path)
+            if isNews { counters.missedValues += Int(max(stat.version, 0)) }
+            emit(isNews ? .create : .read, path, bytes, stat)
+            return
+        }
+        if stat.czxid > old.czxid {
+            emitDelete(path, old, zxid: Zxid(stat.czxid.value - 1))
+            counters.missedValues += Int(max(stat.version, 0))
+            emit(.create, path, bytes, stat)
+        } else if stat.mzxid > old.mzxid {
+            counters.missedValues += max(Int(stat.version) - Int(old.version) - 1, 0)
+            emit(.update, path, bytes, stat)
+        } else if isWalking, walkReason == .always, reason == .walk {
+            emit(.read, path, bytes, stat)
+        }
+    }
+
+    private mutating func emit(_ operation: Operation, _ path: String, _ bytes: [UInt8], _ stat: NodeStat) {
+        known.nodes[path] = KnownNode(stat)
+        // A baseline is known and not told.
+        if operation == .read, mode == .never { return }
+        let isCreate = operation == .create
+        emitter.emit(
+            Change(
+                operation: operation, path: path, data: bytes, zxid: isCreate ? stat.czxid : stat.mzxid,
+                timestamp: isCreate ? stat.ctime : stat.mtime, stat: stat))
+    }
+
+    private mutating func emitDelete(_ path: String, _ node: KnownNode, zxid: Zxid) {
+        known.nodes.removeValue(forKey: path)
+        emitter.emit(
+            Change(
+                operation: .delete, path: path, data: nil, zxid: zxid, timestamp: wallClockMilliseconds(),
+                stat: node.stat))
+    }
+
+    private func isBelow(_ roots: Set<String>, _ path: String) -> Bool {
+        guard !roots.isEmpty else { return false }
+        if roots.contains(path) || roots.contains("/") { return true }
+        var end = path.endIndex
+        while let slash = path[..<end].lastIndex(of: "/"), slash > path.startIndex {
+            if roots.contains(String(path[..<slash])) { return true }
+            end = slash
+        }
+        return false
+    }
+
+    /// When all is read: what was known and not found, nor hidden, nor about to be read, is gone.
+    private mutating func endWalkIfDone() {
+        guard isAttached, isWalking, walkStack.isEmpty, walkPending == 0 else { return }
+        let gone = unvisited.filter { path in
+            !isBelow(hidden, path) && reading[path] == nil && queued[path] == nil
+        }
+        // Children before their parents.
+        for path in gone.sorted(by: >) {
+            if let node = known.nodes[path] { emitDelete(path, node, zxid: max(seen, node.mzxid)) }
+        }
+        unvisited = []
+        wasHidden = []
+        isWalking = false
+        isFirstWalk = false
+        known.scope = scope
+        known.openScope = nil
+        emitter.endSnapshot()
+    }
+
+    // MARK: Requests
+
+    private mutating func see(_ zxid: Int64) {
+        if zxid > seen.value { seen = Zxid(zxid) }
+    }
+
+    private mutating func enqueue(_ path: String, _ reason: Reason) {
+        if let waiting = queued[path] {
+            if waiting == .changed { queued[path] = reason }
+            return
+        }
+        queued[path] = reason
+        eventQueue.append(path)
+    }
+
+    private var outgoing: [(request: ZooKeeperRequest, tag: UInt64)] = []
+
+    private mutating func ask(_ what: Pending, _ request: ZooKeeperRequest) {
+        nextTag += 1
+        pending[nextTag] = what
+        if what.isWalk { walkPending += 1 }
+        if case .data(let path, _) = what {
+            let state = reading[path] ?? (0, 0)
+            reading[path] = (state.count + 1, state.discard)
+        }
+        outgoing.append((request, nextTag))
+    }
+
+    /// The requests to send now: news first, then the walk, as many as may be under way.
+    mutating func takeRequests() -> [(request: ZooKeeperRequest, tag: UInt64)] {
+        while pending.count < window.size, eventQueueHead < eventQueue.count {
+            let path = eventQueue[eventQueueHead]
+            eventQueueHead += 1
+            let reason = queued.removeValue(forKey: path) ?? .changed
+            ask(.data(path: path, reason: reason), .getData(path))
+        }
+        if eventQueueHead == eventQueue.count {
+            eventQueue.removeAll(keepingCapacity: true)
+            eventQueueHead = 0
+        }
+        while pending.count < window.size, let next = walkStack.popLast() {
+            switch next {
+            case .data(let path, _): ask(next, .getData(path))
+            case .children(let path): ask(next, .getChildren(path))
+            case .watch, .probe: break
+            }
+        }
+        if isAttached, !isWalking, pending.isEmpty, eventQueue.isEmpty { settled = seen }
+        defer { outgoing = [] }
+        return outgoing
+    }
+
+    /// No further event will come: the change held back is released, and what is known is what the log says.
+    mutating func stop() { emitter.stop() }
+
+    /// What belongs into the log, in order.
+    mutating func takeEntries() -> [CaptureEntry] { emitter.take() }
+}
+
+extension NodeStat {
+    init(_ stat: Stat) {
+        self.init(
+            czxid: Zxid(stat.czxid), mzxid: Zxid(stat.mzxid), pzxid: Zxid(stat.pzxid), ctime: stat.ctime,
+            mtime: stat.mtime, version: stat.version, cversion: stat.cversion, aversion: stat.aversion,
+            ephemeralOwner: stat.ephemeralOwner, numChildren: stat.numChildren)
+    }
+}

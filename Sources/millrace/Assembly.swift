@@ -1,0 +1,142 @@
+import ChangeModel
+import Engine
+import Glibc
+import Logging
+import Mapping
+import PipelineDefinition
+import RedisClient
+import RedisSink
+import SegmentLog
+import SystemPackage
+import ZooKeeperClient
+import ZooKeeperSource
+
+/// Makes the parts of a pipeline from its definition. The one place that knows every kind of source and sink.
+struct Assembly {
+    let definition: PipelineDefinition
+
+    /// The log's directory: segments lie directly in it.
+    var directory: FilePath { FilePath(definition.log.directory).appending(definition.name) }
+
+    func setup(
+        stopsWhenCaughtUp: Bool, takesOver: Bool, waitsForServers: Bool, logger: Logger
+    ) throws -> PipelineSetup {
+        PipelineSetup(
+            name: definition.name, directory: directory, log: logConfiguration,
+            retainsByForce: definition.log.retainForce,
+            mapper: Mapper(transform: definition.transform, sinks: definition.sinks.map(\.specification)),
+            source: try source(waitsForServers: waitsForServers, logger: logger),
+            sinks: try definition.sinks.map { try sink($0, logger: logger) }, onError: errorPolicy,
+            stopsWhenCaughtUp: stopsWhenCaughtUp, takesOver: takesOver, logger: logger)
+    }
+
+    /// Where each sink keeps its checkpoint, in the order of the definition.
+    func checkpointStores() throws -> [(sink: String, store: any CheckpointStore)] {
+        try definition.sinks.map { ($0.name, try checkpointStore($0)) }
+    }
+
+    private var logConfiguration: LogConfiguration {
+        let log = definition.log
+        let fsync: FsyncPolicy =
+            switch log.fsync {
+            case .batch: .batch
+            case .interval(let milliseconds): .interval(.milliseconds(milliseconds))
+            case .never: .never
+            }
+        return LogConfiguration(
+            segmentBytes: log.segmentBytes, fsync: fsync,
+            retention: Retention(bytes: log.retainBytes, ageMilliseconds: log.retainAgeMilliseconds))
+    }
+
+    private var errorPolicy: Engine.ErrorPolicy {
+        switch definition.onError {
+        case .deadLetter: .deadLetter
+        case .stop: .stop
+        case .skip: .skip
+        }
+    }
+
+    private func source(waitsForServers: Bool, logger: Logger) throws -> any ChangeSource {
+        let source = definition.source
+        var client: ZooKeeperConfiguration
+        do {
+            client = ZooKeeperConfiguration(connect: try ConnectString(parsing: source.connect))
+        } catch {
+            throw PipelineError.unavailable("\(definition.file): source.zookeeper.connect: \(error)")
+        }
+        client.sessionTimeout = .milliseconds(source.sessionTimeoutMilliseconds)
+        if let auth = source.auth {
+            client.authentication = [
+                Authentication(scheme: auth.scheme, credentials: Array(auth.credentials.utf8))
+            ]
+        }
+        let snapshot: SnapshotMode =
+            switch source.snapshot {
+            case .initial: .initial
+            case .always: .always
+            case .never: .never
+            case .whenNeeded: .whenNeeded
+            }
+        return ZooKeeperSource(
+            ZooKeeperSource.Configuration(
+                client: client, scope: CaptureScope(paths: source.paths, excluded: source.exclude),
+                snapshot: snapshot, waitsForServers: waitsForServers),
+            logger: logger)
+    }
+
+    private func sink(_ sink: SinkDefinition, logger: Logger) throws -> SinkSetup {
+        let made: any ChangeSink
+        switch sink.specification.write {
+        case .stdout:
+            made = StandardOutputSink(
+                pipeline: definition.name, store: FileCheckpointStore(log: directory, sink: sink.name),
+                onMissingCheckpoint: missingCheckpoint(sink))
+        case .stream(let stream):
+            made = try redisSink(sink, stream, logger)
+        case .string, .hash, .set, .sortedSet:
+            made = try redisSink(sink, StreamOptions(), logger)
+        }
+        return SinkSetup(name: sink.name, sink: made, checkpoints: try checkpointStore(sink))
+    }
+
+    private func redisSink(_ sink: SinkDefinition, _ stream: StreamOptions, _ logger: Logger) throws
+        -> RedisSink
+    {
+        RedisSink(
+            RedisSink.Configuration(
+                pipeline: definition.name, sink: sink.name, redis: try redis(sink),
+                onMissingCheckpoint: missingCheckpoint(sink), stream: stream, owner: Assembly.owner),
+            logger: logger)
+    }
+
+    private func checkpointStore(_ sink: SinkDefinition) throws -> any CheckpointStore {
+        if sink.redisURL == nil { return FileCheckpointStore(log: directory, sink: sink.name) }
+        return RedisCheckpointStore(try redis(sink), pipeline: definition.name, sink: sink.name)
+    }
+
+    private func redis(_ sink: SinkDefinition) throws -> RedisConfiguration {
+        do {
+            return RedisConfiguration(
+                endpoint: try RedisEndpoint(parsing: sink.redisURL ?? ""),
+                clientName: "millrace-\(definition.name)-\(sink.name)")
+        } catch {
+            throw PipelineError.unavailable("\(definition.file): sinks.\(sink.name).redis: \(error)")
+        }
+    }
+
+    private func missingCheckpoint(_ sink: SinkDefinition) -> MissingCheckpoint {
+        switch sink.onMissingCheckpoint {
+        case .earliest: .earliest
+        case .latest: .latest
+        case .stop: .stop
+        }
+    }
+
+    /// This host and process, for whoever is fenced off by us.
+    private static var owner: String {
+        var name = [CChar](repeating: 0, count: 256)
+        gethostname(&name, name.count - 1)
+        let host = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return "\(host) process \(getpid())"
+    }
+}

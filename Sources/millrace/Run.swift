@@ -1,0 +1,77 @@
+import ArgumentParser
+import Engine
+import Glibc
+import Logging
+import PipelineDefinition
+import UnixSignals
+
+struct Run: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run pipelines until SIGTERM or SIGINT.",
+        discussion: """
+            The first signal stops the capture, delivers what the log holds, writes the checkpoints and ends with 0. \
+            A second one ends at once; nothing is lost by it.
+            """)
+
+    @Argument(help: "Pipeline definition files.", completion: .file(extensions: ["yaml"]))
+    var files: [String]
+
+    @Flag(help: "End once the snapshot of this start is delivered to every sink.")
+    var untilCaughtUp = false
+
+    @Flag(help: "Take sinks over whose checkpoint belongs to another log.")
+    var takeOver = false
+
+    @Flag(help: "Wait for ZooKeeper for ever instead of 10 seconds.")
+    var wait = false
+
+    @Option(help: "trace, debug, info, notice, warning, error or critical.")
+    var logLevel: LogLevel = .info
+
+    func run() async throws {
+        try await reportingFailures {
+            let definitions = try loadDefinitions(files)
+            LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+            var logger = Logger(label: "millrace")
+            logger.logLevel = logLevel.level
+            let pipelines = try definitions.map { definition in
+                Pipeline(
+                    try Assembly(definition: definition).setup(
+                        stopsWhenCaughtUp: untilCaughtUp, takesOver: takeOver, waitsForServers: wait,
+                        logger: logger))
+            }
+            try await run(pipelines, logger)
+        }
+    }
+
+    private func run(_ pipelines: [Pipeline], _ logger: Logger) async throws {
+        let shutdown = Watermark(0)
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                for await signal in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
+                    if shutdown.value > 0 { Glibc.exit(ExitCode.failed.rawValue) }
+                    logger.info("stopping", metadata: ["signal": "\(signal)"])
+                    shutdown.set(1)
+                }
+                return false
+            }
+            for pipeline in pipelines {
+                group.addTask {
+                    try await pipeline.run(shutdown: shutdown)
+                    return true
+                }
+            }
+            var running = pipelines.count
+            while running > 0, let isPipeline = try await group.next() {
+                if isPipeline { running -= 1 }
+            }
+            group.cancelAll()
+        }
+    }
+}
+
+enum LogLevel: String, ExpressibleByArgument, CaseIterable {
+    case trace, debug, info, notice, warning, error, critical
+
+    var level: Logger.Level { Logger.Level(rawValue: rawValue) ?? .info }
+}

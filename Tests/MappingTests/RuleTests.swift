@@ -1,0 +1,130 @@
+import ChangeModel
+import Mapping
+import Testing
+
+@Suite struct RuleTests {
+    @Test func withoutTransformEveryChangeGoesToEverySinkAsItIs() throws {
+        let mapper = mapper(nil, try sink("a", .string), try sink("b", .stream(StreamOptions()), key: "s"))
+        #expect(mapper.write(change(.create, "/x/y", "1")) == "SET k:/x/y '1'")
+        #expect(
+            mapper.write(change(.create, "/x/y", "1"), sink: 1)
+                == "XADD s op='c' path='/x/y' zxid='7' version='3' ts_ms='1000' data='1'")
+    }
+
+    @Test func firstMatchWins() throws {
+        let mapper = mapper(
+            [try rule("/a/{x}", to: ["one"]), try rule("/a/**", to: ["two"])],
+            try sink("one", .string, key: "1:{path}"), try sink("two", .string, key: "2:{path}"))
+        #expect(mapper.write(change(.update, "/a/b", "v"), sink: 0) == "SET 1:/a/b 'v'")
+        #expect(mapper.write(change(.update, "/a/b", "v"), sink: 1) == "dropped notAddressed")
+        #expect(mapper.write(change(.update, "/a/b/c", "v"), sink: 1) == "SET 2:/a/b/c 'v'")
+    }
+
+    @Test func aRuleWithoutTheOperationStillMatches() throws {
+        let mapper = mapper(
+            [try rule("/a/{x}", on: [.create]), try rule("/a/**")], try sink(.string))
+        #expect(mapper.write(change(.create, "/a/b", "v")) == "SET k:/a/b 'v'")
+        #expect(mapper.write(change(.update, "/a/b", "v")) == "dropped operation")
+        #expect(mapper.write(change(.delete, "/a/b")) == "dropped operation")
+    }
+
+    @Test func whatNoRuleMatchesIsDropped() throws {
+        let mapper = mapper([try rule("/a/{rest...}")], try sink(.string))
+        #expect(mapper.write(change(.create, "/a", "v")) == "dropped noRule")
+        #expect(mapper.write(change(.create, "/b/c", "v")) == "dropped noRule")
+        #expect(mapper.write(change(.create, "/a/b/c", "v")) == "SET k:/a/b/c 'v'")
+    }
+
+    @Test func aTransformWithoutRulesDropsEverything() throws {
+        #expect(mapper([], try sink(.string)).write(change(.create, "/a", "v")) == "dropped noRule")
+    }
+
+    @Test func aChangeMeantForOneSinkIsNotForOthers() throws {
+        let mapper = mapper(nil, try sink("a", .string), try sink("b", .string))
+        let only = change(.read, "/x", "1", onlyFor: "b")
+        #expect(mapper.write(only, sink: 0) == "dropped notAddressed")
+        #expect(mapper.write(only, sink: 1) == "SET k:/x '1'")
+    }
+
+    @Test func aSinkThatIsNotThereGetsNothing() throws {
+        let mapper = mapper(nil, try sink(.string))
+        #expect(mapper.write(change(.read, "/x", "1"), sink: 1) == "dropped notAddressed")
+        #expect(mapper.write(change(.read, "/x", "1"), sink: -1) == "dropped notAddressed")
+    }
+
+    @Test func capturesFillTemplates() throws {
+        let mapper = mapper(
+            [try rule("/s/{service}/{rest...}")], try sink(.string, key: "{service}|{rest}|{{{op}}}"))
+        #expect(mapper.write(change(.create, "/s/api/b/c", "v")) == "SET api|b/c|{c} 'v'")
+    }
+
+    @Test func metadataFillsTemplates() throws {
+        let template = "{path} {op} {zxid} {version} {ts_ms} {offset} {ephemeral}"
+        let mapper = mapper(nil, try sink(.string, key: "k", value: template))
+        #expect(
+            mapper.write(
+                change(.read, "/x", "1", zxid: 4_294_967_298, version: 12, owner: 0x1000), offset: 99)
+                == "SET k '/x r 4294967298 12 1000 99 true'")
+        #expect(mapper.write(change(.update, "/x", "1", owner: .min)) == "SET k '/x u 7 3 1000 5 false'")
+    }
+
+    @Test func valuePathsFillTemplates() throws {
+        let mapper = mapper(
+            [try rule("/{x}", decode: .json)],
+            try sink(.string, key: "k", value: "{value.a.host}:{value.list.1} {value.on} {value.a}"))
+        let data = #"{"a":{"port":9,"host":"h"},"list":[1,2.5],"on":true}"#
+        #expect(mapper.write(change(.create, "/n", data)) == #"SET k 'h:2.5 true {"host":"h","port":9}'"#)
+    }
+
+    @Test func aMissingValueNamesRuleLineFieldAndPath() throws {
+        let mapper = mapper(
+            [
+                try rule("/other"),
+                try rule("/{x}", decode: .json, set: [try field("host", "{value.address.host}")], line: 14),
+            ], try sink(.hash))
+        let result = mapper.map(change(.create, "/n", #"{"address":{"secret":1}}"#), offset: 0, sink: 0)
+        let error = MappingError(
+            code: .missing, rule: 1, line: 14, field: "host", path: "/n",
+            reason: "value.address.host is missing")
+        #expect(result == .failed(error))
+        #expect(
+            error.description == "rule 2 (line 14), 'host': value.address.host is missing, in znode /n")
+    }
+
+    @Test func nullCountsAsMissing() throws {
+        let mapper = mapper(
+            [try rule("/{x}", decode: .json, set: [try field("a", "{value.a}")])], try sink(.hash))
+        #expect(
+            mapper.write(change(.create, "/n", #"{"a":null}"#))
+                == "failed missing: rule 1, 'a': value.a is missing, in znode /n")
+    }
+
+    @Test func anEmptyNodeDecodesToNullSoThatItsMembersAreMissing() throws {
+        let fields = [try field("a", "{x}"), try field("b", from: "value.b")]
+        let strict = mapper([try rule("/{x}", decode: .json, set: fields)], try sink(.hash))
+        #expect(
+            strict.write(change(.create, "/n", ""))
+                == "failed missing: rule 1, 'b': value.b is missing, in znode /n")
+        let lenient = mapper(
+            [try rule("/{x}", decode: .json, set: [try field("b", from: "value.b", default: "none")])],
+            try sink(.hash))
+        #expect(lenient.write(change(.create, "/n", "")) == "HASH k:/n b='none'")
+    }
+
+    @Test func undecodableDataFailsForEverySinkOfTheRuleButIsNotDecodedForDeletes() throws {
+        let mapper = mapper(
+            [try rule("/{x}", decode: .json, line: 3)], try sink("a", .hash),
+            try sink("b", .stream(StreamOptions()), key: "s"))
+        let failure = "failed undecodable: rule 1 (line 3): the data is not valid JSON, in znode /n"
+        #expect(mapper.write(change(.update, "/n", "{secret"), sink: 0) == failure)
+        #expect(mapper.write(change(.update, "/n", "{secret"), sink: 1) == failure)
+        #expect(mapper.write(change(.delete, "/n"), sink: 0) == "DEL k:/n")
+    }
+
+    @Test func withoutATransformTheLineIsTheSinks() throws {
+        let mapper = mapper(nil, try sink(.string, key: "{nowhere}"))
+        #expect(
+            mapper.write(change(.update, "/n", "v"))
+                == "failed missing: sink (line 40), 'key': nowhere is missing, in znode /n")
+    }
+}

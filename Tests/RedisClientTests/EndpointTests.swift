@@ -1,0 +1,78 @@
+import Testing
+
+@testable import RedisClient
+
+@Suite struct EndpointTests {
+    @Test func hosts() throws {
+        #expect(try RedisEndpoint(parsing: "redis://h") == RedisEndpoint(address: .host("h", port: 6_379)))
+        #expect(try RedisEndpoint(parsing: "redis://h/") == RedisEndpoint(address: .host("h", port: 6_379)))
+        #expect(
+            try RedisEndpoint(parsing: "REDIS://127.0.0.1:1/15")
+                == RedisEndpoint(address: .host("127.0.0.1", port: 1), database: 15))
+        #expect(
+            try RedisEndpoint(parsing: "redis://[::1]:65535/2")
+                == RedisEndpoint(address: .host("::1", port: 65_535), database: 2))
+        #expect(try RedisEndpoint(parsing: "redis://[fe80::1]").address == .host("fe80::1", port: 6_379))
+    }
+
+    @Test func credentials() throws {
+        let endpoint = try RedisEndpoint(parsing: "redis://us%65r:p%40s%2Fs%25:@x@h:7/1")
+        #expect(endpoint.username == "user")
+        #expect(endpoint.password == "p@s/s%:@x")
+        #expect(endpoint.address == .host("h", port: 7))
+        let plain = try RedisEndpoint(parsing: "redis://:secret@h")
+        #expect(plain.username == nil)
+        #expect(plain.password == "secret")
+    }
+
+    @Test func unixSockets() throws {
+        let plain = try RedisEndpoint(parsing: "redis+unix:///run/redis.sock")
+        #expect(plain == RedisEndpoint(address: .unixSocket(path: "/run/redis.sock")))
+        let full = try RedisEndpoint(parsing: "redis+unix://u:p@/run/a%20b.sock?db=3")
+        #expect(
+            full
+                == RedisEndpoint(
+                    address: .unixSocket(path: "/run/a b.sock"), username: "u", password: "p", database: 3))
+    }
+
+    @Test(arguments: [
+        "", "h", "redis:", "redis:/h", "redis://", "redis:///0", "redis://:6379", "redis://h:", "redis://h:0",
+        "redis://h:65536", "redis://h:x", "redis://h:-1", "redis://h:+1", "redis://h/x", "redis://h/-1",
+        "redis://h/1/2", "redis://h/99999999999", "redis://h?db=1", "redis://h#x", "redis://user@h",
+        "redis://user:@h", "redis://:%@h", "redis://:%4@h", "redis://:%zz@h", "redis://:%ff@h",
+        "redis://:%00@h",
+        "redis://[::1", "redis://[::1]x", "redis://[h]", "redis://a b", "redis://ü", "http://h",
+        "redis+unix://",
+        "redis+unix:///", "redis+unix://h/p", "redis+unix:///p?x=1", "redis+unix:///p?db=",
+        "redis+unix:///p?db=x",
+    ])
+    func invalid(_ url: String) async {
+        #expect(await code { _ = try RedisEndpoint(parsing: url) } == .invalidURL)
+    }
+
+    @Test(arguments: ["rediss://h", "redis+sentinel://h/m", "redis+cluster://h"])
+    func notSupported(_ url: String) async {
+        #expect(await code { _ = try RedisEndpoint(parsing: url) } == .notSupported)
+    }
+
+    @Test func neverShowsThePassword() throws {
+        let endpoint = try RedisEndpoint(parsing: "redis://user:hunter2@h:1/4")
+        let configuration = RedisConfiguration(endpoint: endpoint)
+        var dumped = ""
+        dump(configuration, to: &dumped)
+        let texts = ["\(endpoint)", String(reflecting: endpoint), "\(configuration)", dumped]
+        for text in texts { #expect(!text.contains("hunter2")) }
+        #expect("\(endpoint)" == "redis://h:1/4")
+        #expect("\(try RedisEndpoint(parsing: "redis+unix://:hunter2@/p?db=1"))" == "redis+unix:///p?db=1")
+        for url in [
+            "redis://:hun?ter2@h", "redis://u:hun#ter2@h", "redis://u:hun/ter2@h", "redis://hunter2@h",
+        ] {
+            do throws(RedisError) {
+                _ = try RedisEndpoint(parsing: url)
+                Issue.record("accepted")
+            } catch {
+                #expect(!error.description.contains("ter2"))
+            }
+        }
+    }
+}

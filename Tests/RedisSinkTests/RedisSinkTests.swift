@@ -1,0 +1,191 @@
+import ChangeModel
+import Engine
+import Logging
+import Mapping
+import RedisClient
+import TestServers
+import Testing
+
+@testable import RedisSink
+
+/// The sink against a real Redis: what it promises when things go wrong.
+@Suite(.serialized, .timeLimit(.minutes(2))) struct RedisSinkTests {
+    @Test func dataAndCheckpointMoveTogether() async throws {
+        let redis = try await RedisServer.start()
+        let sink = try makeSink(redis)
+        #expect(try await sink.start(context(end: 100)) == 0)
+        guard case .delivered(let refused) = try await sink.deliver(batch(0..<3)) else {
+            Issue.record("rewound")
+            return
+        }
+        #expect(refused.isEmpty)
+        #expect(try redis.cli("HMGET", "millrace:p:s", "p", "c", "e") == "3\n0\n1")
+        await sink.confirm(3)
+        #expect(try await sink.idle() == nil)
+        #expect(try redis.cli("HMGET", "millrace:p:s", "p", "c", "l") == "3\n3\nlog")
+        #expect(try redis.cli("XLEN", "stream") == "3")
+        #expect(try redis.cli("GET", "key") == "2")
+        await sink.close()
+        await redis.stop()
+    }
+
+    @Test func whatWasSentAndNotConfirmedIsSentAgainWithoutDuplicates() async throws {
+        let redis = try await RedisServer.start()
+        let first = try makeSink(redis)
+        _ = try await first.start(context(end: 100))
+        _ = try await first.deliver(batch(0..<5))
+        await first.close()
+        let second = try makeSink(redis)
+        #expect(try await second.start(context(end: 100)) == 0)
+        guard case .delivered(let refused) = try await second.deliver(batch(0..<8)) else {
+            Issue.record("rewound")
+            return
+        }
+        #expect(refused.isEmpty)
+        #expect(try redis.cli("XLEN", "stream") == "8")
+        #expect(try redis.cli("HGET", "millrace:p:s", "e") == "2")
+        await second.close()
+        await redis.stop()
+    }
+
+    @Test func aRefusedChangeIsNamedAndTheRestGoesOn() async throws {
+        let redis = try await RedisServer.start()
+        try redis.cli("LPUSH", "list", "x")
+        let sink = try makeSink(redis)
+        _ = try await sink.start(context(end: 100))
+        let changes = [
+            change(0, [.setString(key: bytes("a"), value: bytes("1"))]),
+            change(1, [.addMember(key: bytes("list"), member: bytes("m"))]),
+            change(2, [.setString(key: bytes("b"), value: bytes("2"))]),
+        ]
+        guard
+            case .delivered(let refused) = try await sink.deliver(
+                MappedBatch(offsets: 0..<3, changes: changes, settled: Zxid(9), generation: 0))
+        else {
+            Issue.record("rewound")
+            return
+        }
+        #expect(refused.map(\.offset) == [1])
+        #expect(refused.first?.reason.contains("WRONGTYPE") == true)
+        #expect(try redis.cli("MGET", "a", "b") == "1\n2")
+        await sink.close()
+        await redis.stop()
+    }
+
+    @Test func anotherProcessFencesThisOneOff() async throws {
+        let redis = try await RedisServer.start()
+        let first = try makeSink(redis)
+        _ = try await first.start(context(end: 100))
+        _ = try await first.deliver(batch(0..<2))
+        let second = try makeSink(redis)
+        _ = try await second.start(context(end: 100))
+        await #expect(throws: PipelineError.self) { try await first.deliver(batch(2..<4)) }
+        #expect(try redis.cli("XLEN", "stream") == "2")
+        await first.close()
+        await second.close()
+        await redis.stop()
+    }
+
+    @Test func aRedisThatHasLostEverythingIsFilledAgain() async throws {
+        let redis = try await RedisServer.start()
+        let sink = try makeSink(redis)
+        _ = try await sink.start(context(end: 100))
+        _ = try await sink.deliver(batch(0..<5))
+        try redis.cli("FLUSHALL")
+        guard case .rewound(let offset) = try await sink.deliver(batch(5..<8)) else {
+            Issue.record("delivered")
+            return
+        }
+        #expect(offset == 0)
+        _ = try await sink.deliver(batch(0..<8))
+        #expect(try redis.cli("XLEN", "stream") == "8")
+        redis.kill()
+        try await redis.restart()
+        guard case .rewound(let again) = try await sink.deliver(batch(8..<9)) else {
+            Issue.record("delivered")
+            return
+        }
+        #expect(again == 0)
+        await sink.close()
+        await redis.stop()
+    }
+
+    @Test func aFullRedisIsWaitedFor() async throws {
+        let redis = try await RedisServer.start(["maxmemory 100mb", "maxmemory-policy noeviction"])
+        let sink = try makeSink(redis)
+        _ = try await sink.start(context(end: 100))
+        try redis.cli("CONFIG", "SET", "maxmemory", "1")
+        async let outcome = sink.deliver(batch(0..<5))
+        try await Task.sleep(for: .milliseconds(200))
+        #expect(try redis.cli("EXISTS", "stream") == "0")
+        try redis.cli("CONFIG", "SET", "maxmemory", "0")
+        guard case .delivered(let refused) = try await outcome else {
+            Issue.record("rewound")
+            return
+        }
+        #expect(refused.isEmpty)
+        #expect(try redis.cli("XLEN", "stream") == "5")
+        await sink.close()
+        await redis.stop()
+    }
+
+    @Test func aForeignEntryInAStreamStopsTheSink() async throws {
+        let redis = try await RedisServer.start()
+        try redis.cli("XADD", "stream", "*", "a", "b")
+        let sink = try makeSink(redis)
+        _ = try await sink.start(context(end: 100))
+        let error = await #expect(throws: PipelineError.self) { try await sink.deliver(batch(0..<5)) }
+        #expect(error?.message.contains("stream") == true)
+        await sink.close()
+        await redis.stop()
+    }
+
+    @Test func aStreamAheadOfALostCheckpointGetsANewGeneration() async throws {
+        let redis = try await RedisServer.start()
+        let first = try makeSink(redis)
+        _ = try await first.start(context(end: 100))
+        _ = try await first.deliver(batch(0..<5))
+        await first.close()
+        try redis.cli("DEL", "millrace:p:s")
+        let second = try makeSink(redis)
+        #expect(try await second.start(context(end: 100)) == 0)
+        guard case .delivered(let refused) = try await second.deliver(batch(0..<5)) else {
+            Issue.record("rewound")
+            return
+        }
+        #expect(refused.isEmpty)
+        // Delivered again, above what is there: nothing lost, and no entry refused.
+        #expect(try redis.cli("XLEN", "stream") == "10")
+        #expect(try redis.cli("HGET", "millrace:p:s", "f") == "1")
+        await second.close()
+        await redis.stop()
+    }
+
+    private func makeSink(_ redis: RedisServer) throws -> RedisSink {
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        return RedisSink(try settings(url: redis.url), logger: logger)
+    }
+
+    private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+
+    private func change(_ offset: Int64, _ writes: [SinkWrite]) -> MappedChange {
+        MappedChange(
+            Change(operation: .update, path: "/a", data: [], zxid: Zxid(offset), timestamp: 1),
+            offset: offset,
+            generation: 0, writes: writes)
+    }
+
+    private func batch(_ offsets: Range<Int64>) -> MappedBatch {
+        let changes = offsets.map { offset in
+            change(
+                offset,
+                [
+                    .streamAdd(key: bytes("stream"), fields: [Field(name: "n", value: bytes("\(offset)"))]),
+                    .setString(key: bytes("key"), value: bytes("\(offset)")),
+                ])
+        }
+        return MappedBatch(
+            offsets: offsets, changes: changes, settled: Zxid(offsets.upperBound), generation: 0)
+    }
+}

@@ -1,0 +1,201 @@
+import ChangeModel
+import Engine
+import Testing
+import ZooKeeperClient
+
+@testable import ZooKeeperSource
+
+/// The capture without servers: a tree of the test's own answers the machine's requests.
+@Suite struct WatchMachineTests {
+    @Test func theFirstWalkReadsEverything() throws {
+        var tree = FakeTree(["/t", "/t/a", "/t/b", "/t/b/c", "/other"])
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        #expect(
+            bench.lines() == ["begin", "r /t true", "r /t/a true", "r /t/b true", "r /t/b/c last", "end"])
+        #expect(bench.machine.known.nodes.count == 4)
+        #expect(bench.machine.position.settled == bench.machine.position.seen)
+    }
+
+    @Test func eventsBecomeChanges() throws {
+        var tree = FakeTree(["/t"])
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        _ = bench.lines()
+        bench.notify(tree.create("/t/a"))
+        try bench.settle(&tree)
+        bench.notify(tree.set("/t/a"))
+        try bench.settle(&tree)
+        bench.notify(tree.delete("/t/a"))
+        try bench.settle(&tree)
+        #expect(bench.lines() == ["c /t/a false", "u /t/a false", "d /t/a false"])
+    }
+
+    @Test func missedValuesAreCounted() throws {
+        var tree = FakeTree(["/t"])
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        let events = [tree.create("/t/a"), tree.set("/t/a"), tree.set("/t/a"), tree.set("/t/a")]
+        for event in events { bench.notify(event) }
+        try bench.settle(&tree)
+        // The one read shows version 3; three values lie before it.
+        #expect(bench.machine.counters.missedValues == 3)
+    }
+
+    @Test func aNodeCreatedAndDeletedBeforeItsReadLeavesNothing() throws {
+        var tree = FakeTree(["/t"])
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        _ = bench.lines()
+        bench.notify(tree.create("/t/a"))
+        let reads = bench.machine.takeRequests()
+        bench.notify(tree.delete("/t/a"))
+        try bench.answer(reads, &tree)
+        try bench.settle(&tree)
+        #expect(bench.lines() == [])
+    }
+
+    @Test func anAnswerOlderThanADeletionIsThrownAway() throws {
+        var tree = FakeTree(["/t", "/t/a"])
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        _ = bench.lines()
+        bench.notify(tree.set("/t/a"))
+        let requests = bench.machine.takeRequests()
+        let old = requests.map { ($0.tag, tree.reply(to: $0.request)) }
+        bench.notify(tree.delete("/t/a"))
+        for (tag, reply) in old { try bench.machine.replied(tag: tag, zxid: tree.zxid, reply) }
+        try bench.settle(&tree)
+        #expect(bench.lines() == ["d /t/a false"])
+        #expect(bench.machine.known.nodes["/t/a"] == nil)
+    }
+
+    @Test func aResyncFindsWhatHappenedMeanwhile() throws {
+        var tree = FakeTree(["/t", "/t/gone", "/t/gone/child", "/t/changed", "/t/again", "/t/same"])
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        _ = bench.lines()
+        for path in ["/t/gone/child", "/t/gone", "/t/again"] { _ = tree.delete(path) }
+        _ = tree.set("/t/changed")
+        let recreated = tree.create("/t/again").zxid
+        _ = tree.create("/t/new")
+        try bench.connectAndSettle(&tree)
+        let entries = bench.entries
+        #expect(
+            Set(bench.lines()) == [
+                "begin", "c /t/new true", "d /t/again true", "c /t/again true", "u /t/changed true",
+                "d /t/gone/child true", "d /t/gone last", "end",
+            ])
+        let changes = entries.compactMap { if case .change(let change) = $0 { change } else { nil } }
+        let again = changes.filter { $0.path == "/t/again" }
+        #expect(again.map(\.operation) == [.delete, .create])
+        #expect(again.first?.zxid == Zxid(recreated - 1))
+    }
+
+    @Test func aWalkThatLosesItsConnectionConcludesNothing() throws {
+        var tree = FakeTree(["/t", "/t/a", "/t/b"])
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        _ = bench.lines()
+        bench.machine.connected()
+        for request in bench.machine.takeRequests() {
+            try bench.machine.replied(
+                tag: request.tag, zxid: -1, .failure(ZooKeeperError(.connectionLoss, message: "cut")))
+        }
+        #expect(bench.machine.isWalking)
+        #expect(bench.machine.known.nodes.count == 3)
+        try bench.connectAndSettle(&tree)
+        #expect(bench.lines() == ["begin", "begin", "end"])
+    }
+
+    @Test func nothingBelowAForbiddenNodeIsTakenAsDeleted() throws {
+        var tree = FakeTree(["/t", "/t/secret", "/t/secret/x", "/t/open"])
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        _ = bench.lines()
+        tree.forbidden = ["/t/secret"]
+        try bench.connectAndSettle(&tree)
+        #expect(bench.lines() == ["begin", "end"])
+        #expect(bench.machine.hiddenPaths == 1)
+        #expect(bench.machine.known.nodes.count == 4)
+        tree.forbidden = []
+        _ = tree.delete("/t/secret/x")
+        bench.machine.probeHidden()
+        try bench.settle(&tree)
+        #expect(bench.lines() == ["begin", "d /t/secret/x last", "end"])
+    }
+
+    @Test func aRandomHistoryEndsEqual() throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        print("seed \(seed)")
+        var random = Numbers(seed)
+        var tree = FakeTree(["/t"])
+        var bench = Bench()
+        bench.machine.connected()
+        var mirror: [String: Int32] = [:]
+        var inFlight: [(tag: UInt64, zxid: Int64, reply: Result<ZooKeeperResponse, ZooKeeperError>)] = []
+        for _ in 0..<20_000 {
+            switch random.next(10) {
+            case 0..<4:
+                let path = "/t/n\(random.next(20))"
+                let event =
+                    !tree.exists(path)
+                    ? tree.create(path) : random.next(3) == 0 ? tree.delete(path) : tree.set(path)
+                // In the order of the wire: answers given before the change arrive before its event.
+                for answer in inFlight {
+                    try bench.machine.replied(tag: answer.tag, zxid: answer.zxid, answer.reply)
+                }
+                inFlight = []
+                bench.notify(event)
+            case 4..<9:
+                for request in bench.machine.takeRequests() {
+                    inFlight.append((request.tag, tree.zxid, tree.reply(to: request.request)))
+                }
+            default:
+                if random.next(20) == 0 {
+                    for answer in inFlight {
+                        try bench.machine.replied(
+                            tag: answer.tag, zxid: -1,
+                            .failure(ZooKeeperError(.connectionLoss, message: "cut")))
+                    }
+                    inFlight = []
+                    bench.machine.connected()
+                } else {
+                    for answer in inFlight {
+                        try bench.machine.replied(tag: answer.tag, zxid: answer.zxid, answer.reply)
+                    }
+                    inFlight = []
+                }
+            }
+        }
+        for answer in inFlight { try bench.machine.replied(tag: answer.tag, zxid: answer.zxid, answer.reply) }
+        try bench.settle(&tree)
+        var lastZxid: [String: Zxid] = [:]
+        for case .change(let change) in bench.drain() {
+            #expect(change.zxid >= lastZxid[change.path] ?? .none, "\(change.path)")
+            lastZxid[change.path] = change.zxid
+            switch change.operation {
+            case .delete:
+                #expect(mirror[change.path] != nil, "a delete of what was not there: \(change.path)")
+                mirror[change.path] = nil
+            case .create:
+                #expect(mirror[change.path] == nil, "created twice: \(change.path)")
+                mirror[change.path] = change.version
+            case .update, .read:
+                mirror[change.path] = change.version
+            }
+        }
+        #expect(mirror == tree.versions)
+    }
+}
+
+struct Numbers {
+    private var state: UInt64
+
+    init(_ seed: UInt64) { state = seed }
+
+    mutating func next(_ bound: Int) -> Int {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return Int(state >> 33) % bound
+    }
+}
