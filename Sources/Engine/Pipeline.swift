@@ -104,7 +104,8 @@ public struct Pipeline: Sendable {
                 if setup.stopsWhenCaughtUp {
                     group.addTask { try await waitUntilCaughtUp(log, ingest, progress, stop: stop) }
                 }
-                try await group.waitForAll()
+                // Not waitForAll: it would wait for the others before it tells of the first failure.
+                while try await group.next() != nil {}
             }
         } catch {
             await close(log, deadLetters)

@@ -74,7 +74,7 @@ public final class LogWriter {
     private let directory: FilePath
     private let configuration: LogConfiguration
     private let codec: LZ4Frame
-    private let lockFile: LogFile
+    private var lockFile: LogFile?
     private var meta: LogMeta
     private var segments: [Segment]
     private var file: LogFile
@@ -107,7 +107,7 @@ public final class LogWriter {
             throw LogError(code: .io, message: "\(error)")
         }
         try AtomicFile.makeDirectory(directory)
-        lockFile = try LogFile(directory.appending("lock"), .create)
+        let lockFile = try LogFile(directory.appending("lock"), .create)
         guard try lockFile.lock() else {
             let owner = LogDirectory.writerProcess(directory).map { "process \($0)" } ?? "another process"
             throw LogError(
@@ -116,6 +116,8 @@ public final class LogWriter {
         }
         try lockFile.truncate(to: 0)
         try lockFile.write(Array("\(getProcessID())\n".utf8), at: 0)
+
+        self.lockFile = lockFile
 
         var found = try Segment.list(directory)
         let isNew = found.isEmpty
@@ -307,11 +309,12 @@ public final class LogWriter {
         return removed
     }
 
-    /// Ends in an orderly way: all durable, marked as clean, the lock released when this object goes.
+    /// Ends in an orderly way: all durable, marked as clean, the lock released.
     public func close() throws(LogError) {
         try sync()
         failure = LogError(code: .closed, message: "the log is closed", file: directory.string)
         try CleanMarker.put(directory, end: nextOffset)
+        lockFile = nil
     }
 
     // MARK: Recovery
