@@ -183,6 +183,40 @@ import Testing
         #expect(try read(scratch.path, from: 77) == expected)
         let reopened = try scratch.open()
         #expect(reopened.nextOffset == 200)
+        #expect(reopened.recovery.rebuiltIndexes == indexes.count)
+        try reopened.close()
+        #expect(try scratch.names().filter { $0.hasSuffix("index") } == indexes)
+        #expect(try read(scratch.path, from: 77) == expected)
+    }
+
+    @Test func timesAreFoundWithAndWithoutIndexes() throws {
+        let scratch = try Scratch()
+        let writer = try scratch.open(segmentBytes: 8000)
+        for index in 0..<300 { try writer.append(["record \(index)"], at: Int64(index * 10)) }
+        try writer.close()
+        func offsets() throws -> [Int64] {
+            try stride(from: -5, through: 3000, by: 35).map {
+                try LogDirectory.offset(scratch.path, atOrAfter: Int64($0))
+            }
+        }
+        let found = try offsets()
+        let expected: [Int64] = stride(from: -5, through: 3000, by: 35).map { max(0, Int64($0) + 9) / 10 }
+        #expect(found == expected)
+        for name in try scratch.names() where name.hasSuffix("index") { try scratch.remove(name) }
+        #expect(try offsets() == found)
+    }
+
+    @Test func thePositionSurvivesASegmentThatHasJustBegun() throws {
+        let scratch = try Scratch()
+        let writer = try scratch.open()
+        try writer.append(["a"], position: [4, 2])
+        try writer.close()
+        // Killed between the making of the next segment and its first batch.
+        try scratch.write([], to: "00000000000000000001.lz4")
+        let reopened = try scratch.open()
+        #expect(reopened.lastPosition == [4, 2])
+        #expect(try reopened.append(["b"]) == 1..<2)
+        #expect(try read(scratch.path) == [0: "a", 1: "b"])
         try reopened.close()
     }
 

@@ -58,7 +58,9 @@ public enum LogDirectory {
         var end: Int64 = 0
         var found: Int64?
         for segment in try segments(directory) {
-            try forEachHeader(segment) { header, _ in
+            let index = SegmentIndex.load(segment, size: try LogFile(segment.path, .read).size)
+            let start = index?.position(atOrAfter: timestampMilliseconds) ?? 0
+            try forEachHeader(segment, from: start) { header, _ in
                 end = header.lastOffset + 1
                 if header.lastTimestamp >= timestampMilliseconds, header.lastOffset >= header.baseOffset {
                     found = header.baseOffset
@@ -109,15 +111,6 @@ public enum LogDirectory {
             endOffset: end, writerProcess: writerProcess(directory))
     }
 
-    static func latestTimestamp(of segment: Segment) throws(LogError) -> Int64 {
-        var latest = Int64.min
-        try forEachHeader(segment) { header, _ in
-            latest = max(latest, header.lastTimestamp)
-            return true
-        }
-        return latest
-    }
-
     private static func segments(_ directory: FilePath) throws(LogError) -> [Segment] {
         let segments = try Segment.list(directory)
         guard !segments.isEmpty else {
@@ -128,11 +121,11 @@ public enum LogDirectory {
 
     /// Visits the headers of a segment up to its end or what is torn there.
     private static func forEachHeader(
-        _ segment: Segment, _ body: (BatchHeader, Int64) -> Bool
+        _ segment: Segment, from start: Int64 = 0, _ body: (BatchHeader, Int64) -> Bool
     ) throws(LogError) {
         let file = try LogFile(segment.path, .read)
         let size = try file.size
-        var position: Int64 = 0
+        var position = start
         while case .batch(let header) = try Segment.header(file, at: position, size: size) {
             guard body(header, position) else { return }
             position += header.totalLength

@@ -36,8 +36,7 @@ public struct LogReader {
         }
         start = offset
         nextOffset = offset
-        let entries = SegmentIndex.load(segment, size: try file.size)
-        position = entries.last { $0.offset <= offset }?.position ?? 0
+        position = SegmentIndex.load(segment, size: try file.size)?.position(of: offset) ?? 0
     }
 
     /// The next batch; `nil` where no whole one is there yet, or where it reaches `limit`.

@@ -1,56 +1,6 @@
 import LZ4
 public import SystemPackage
 
-/// When appended batches are made durable.
-public enum FsyncPolicy: Sendable, Hashable {
-    /// `fdatasync` with every append.
-    case batch
-    /// When `sync` is called, and by the first append after so long a time.
-    case interval(Duration)
-    /// Left to the operating system: a power loss may cost the tail, the end of the process does not.
-    case never
-}
-
-/// What may be removed: whole closed segments, oldest first.
-public struct Retention: Sendable, Hashable {
-    public var bytes: Int64?
-    public var ageMilliseconds: Int64?
-
-    public init(bytes: Int64? = nil, ageMilliseconds: Int64? = nil) {
-        self.bytes = bytes
-        self.ageMilliseconds = ageMilliseconds
-    }
-}
-
-public struct LogConfiguration: Sendable {
-    /// A segment is closed when the next batch would make it larger, in bytes on disk.
-    public var segmentBytes: Int
-    public var fsync: FsyncPolicy
-    public var indexIntervalBytes: Int
-    /// Bound of one batch before compression.
-    public var maxBatchBytes: Int
-    public var retention: Retention
-
-    public init(
-        segmentBytes: Int = 64 << 20, fsync: FsyncPolicy = .batch, indexIntervalBytes: Int = 64 << 10,
-        maxBatchBytes: Int = 96 << 20, retention: Retention = Retention()
-    ) {
-        self.segmentBytes = segmentBytes
-        self.fsync = fsync
-        self.indexIntervalBytes = indexIntervalBytes
-        self.maxBatchBytes = maxBatchBytes
-        self.retention = retention
-    }
-}
-
-/// What an open found.
-public struct RecoveryReport: Sendable, Hashable {
-    public var wasClean = true
-    public var truncatedBytes: Int64 = 0
-    public var rebuiltIndexes = 0
-    public var warnings: [String] = []
-}
-
 public struct RemovedSegment: Sendable, Hashable, CustomStringConvertible {
     public var file: String
     public var baseOffset: Int64
@@ -78,9 +28,9 @@ public final class LogWriter {
     private var meta: LogMeta
     private var segments: [Segment]
     private var file: LogFile
-    private var size: Int64
-    private var index: [IndexEntry]
-    private var latestTimestamp: Int64
+    /// Of the segment being written.
+    private var index: SegmentIndex
+    private var closedFacts: [Int64: SegmentIndex] = [:]
     private var output: [UInt8] = []
     private var lastSync = ContinuousClock.now
     private var failure: LogError?
@@ -135,20 +85,30 @@ public final class LogWriter {
         file = try LogFile(last.path, .create)
         if isNew { try AtomicFile.syncDirectory(directory) }
 
-        let tail = try LogWriter.recover(file, last, configuration, codec)
-        size = tail.size
+        let tail = try TailRecovery(
+            file, last, indexInterval: configuration.indexIntervalBytes, codec: codec)
         index = tail.index
-        latestTimestamp = tail.latestTimestamp
         nextOffset = tail.nextOffset
         durableOffset = tail.nextOffset
-        lastPosition = tail.position
-        lastTimestamp = tail.lastTimestamp
+        // A segment just begun holds none: the last batch is then in the one before.
+        var newest = tail.last
         recovery = RecoveryReport()
-        if tail.torn > 0 {
-            recovery.truncatedBytes = tail.torn
+        for segment in found.dropLast().reversed() {
+            let isIndexed = SegmentIndex.load(segment, size: try LogFile(segment.path, .read).size) != nil
+            if isIndexed, newest != nil { continue }
+            let (index, header) = try segment.scan(indexInterval: configuration.indexIntervalBytes)
+            newest = newest ?? header
+            if isIndexed { continue }
+            try index.save(segment)
+            recovery.rebuiltIndexes += 1
+        }
+        lastPosition = newest?.position ?? []
+        lastTimestamp = newest?.lastTimestamp ?? 0
+        if tail.tornBytes > 0 {
+            recovery.truncatedBytes = tail.tornBytes
             recovery.warnings.append(
-                "\(last.path): the last \(tail.torn) bytes were no whole batch and have been cut off")
-            try file.truncate(to: size)
+                "\(last.path): the last \(tail.tornBytes) bytes were no whole batch and have been cut off")
+            try file.truncate(to: index.size)
             try file.sync()
         }
         let marked = try CleanMarker.take(directory)
@@ -169,20 +129,18 @@ public final class LogWriter {
                 message: "a batch of \(batch.byteCount) bytes; \(configuration.maxBatchBytes) are the bound")
         }
         let header = try encode(batch, position: position, timestamp: timestampMilliseconds)
-        if size > 0, size + Int64(output.count) > Int64(configuration.segmentBytes),
+        if index.size > 0, index.size + Int64(output.count) > Int64(configuration.segmentBytes),
             nextOffset > segments[segments.count - 1].baseOffset
         {
             try roll()
         }
         do {
-            try file.write(output, at: size)
+            try file.write(output, at: index.size)
         } catch {
             try restore(after: error)
             throw error
         }
-        noteIndex()
-        size += Int64(output.count)
-        latestTimestamp = max(latestTimestamp, timestampMilliseconds)
+        index.add(header, interval: configuration.indexIntervalBytes)
         let start = nextOffset
         nextOffset = header.lastOffset + 1
         lastPosition = position
@@ -222,7 +180,7 @@ public final class LogWriter {
     /// A write has failed half-way: the file ends with the last whole batch again, or the writer is done for.
     private func restore(after error: LogError) throws(LogError) {
         do {
-            try file.truncate(to: size)
+            try file.truncate(to: index.size)
         } catch {
             failure = LogError(
                 code: .closed,
@@ -231,22 +189,14 @@ public final class LogWriter {
         }
     }
 
-    private func noteIndex() {
-        let due = index.last.map { size - $0.position >= Int64(configuration.indexIntervalBytes) } ?? true
-        if due {
-            index.append(IndexEntry(offset: nextOffset, position: size, latestTimestamp: latestTimestamp))
-        }
-    }
-
     private func roll() throws(LogError) {
         try sync()
-        try SegmentIndex.save(index, size: size, segments[segments.count - 1])
+        try index.save(segments[segments.count - 1])
         let next = Segment(baseOffset: nextOffset, directory: directory)
         file = try LogFile(next.path, .create)
         try AtomicFile.syncDirectory(directory)
         segments.append(next)
-        size = 0
-        index = []
+        index = SegmentIndex()
     }
 
     /// Makes everything appended durable. A failure is final: what the disk holds is unknown then.
@@ -282,31 +232,48 @@ public final class LogWriter {
     public func enforceRetention(
         nowMilliseconds: Int64, keeping minimumOffset: Int64?
     ) throws(LogError) -> [RemovedSegment] {
+        let retention = configuration.retention
+        guard segments.count > 1, retention.bytes != nil || retention.ageMilliseconds != nil else {
+            return []
+        }
+        var closed: [SegmentIndex] = []
+        for segment in segments.dropLast() { closed.append(try facts(of: segment)) }
+        var total = closed.reduce(index.size) { $0 + $1.size }
         var removed: [RemovedSegment] = []
-        var sizes: [Int64] = []
-        for segment in segments { sizes.append(try LogFile(segment.path, .read).size) }
-        var total = sizes.reduce(0, +)
-        while segments.count > 1 {
+        for facts in closed {
             let segment = segments[0]
-            let end = segments[1].baseOffset
-            if let minimumOffset, end > minimumOffset { break }
-            var isDue = configuration.retention.bytes.map { total > $0 } ?? false
-            if let age = configuration.retention.ageMilliseconds, !isDue {
-                let newest = try LogDirectory.latestTimestamp(of: segment)
-                isDue = nowMilliseconds - newest > age
-            }
-            guard isDue else { break }
+            if let minimumOffset, segments[1].baseOffset > minimumOffset { break }
+            let isTooMuch = retention.bytes.map { total > $0 } ?? false
+            let isTooOld =
+                retention.ageMilliseconds.map { nowMilliseconds - facts.latestTimestamp > $0 } ?? false
+            guard isTooMuch || isTooOld else { break }
             try AtomicFile.remove(SegmentIndex.path(segment))
             try AtomicFile.remove(segment.path)
             segments.removeFirst()
-            total -= sizes.removeFirst()
+            closedFacts[segment.baseOffset] = nil
+            total -= facts.size
             removed.append(
                 RemovedSegment(
                     file: Segment.name(segment.baseOffset, ".lz4"), baseOffset: segment.baseOffset,
-                    bytes: total))
+                    bytes: facts.size))
         }
         if !removed.isEmpty { try AtomicFile.syncDirectory(directory) }
         return removed
+    }
+
+    /// Size and latest time of a closed segment; the entries are left out.
+    private func facts(of segment: Segment) throws(LogError) -> SegmentIndex {
+        if let known = closedFacts[segment.baseOffset] { return known }
+        let size = try LogFile(segment.path, .read).size
+        var facts: SegmentIndex
+        if let loaded = SegmentIndex.load(segment, size: size) {
+            facts = loaded
+        } else {
+            facts = try segment.scan(indexInterval: configuration.indexIntervalBytes).index
+        }
+        facts.dropEntries()
+        closedFacts[segment.baseOffset] = facts
+        return facts
     }
 
     /// Ends in an orderly way: all durable, marked as clean, the lock released.
@@ -315,88 +282,5 @@ public final class LogWriter {
         failure = LogError(code: .closed, message: "the log is closed", file: directory.string)
         try CleanMarker.put(directory, end: nextOffset)
         lockFile = nil
-    }
-
-    // MARK: Recovery
-
-    private struct Tail {
-        var size: Int64 = 0
-        var torn: Int64 = 0
-        var nextOffset: Int64
-        var index: [IndexEntry] = []
-        var latestTimestamp: Int64 = .min
-        var lastTimestamp: Int64 = 0
-        var position: [UInt8] = []
-    }
-
-    private static func recover(
-        _ file: LogFile, _ segment: Segment, _ configuration: LogConfiguration, _ codec: LZ4Frame
-    ) throws(LogError) -> Tail {
-        var tail = Tail(nextOffset: segment.baseOffset)
-        let size = try file.size
-        while true {
-            switch try Segment.header(file, at: tail.size, size: size) {
-            case .end:
-                return tail
-            case .batch(let header):
-                guard header.baseOffset == tail.nextOffset else {
-                    throw LogError(
-                        code: .corrupt,
-                        message: "a batch of offset \(header.baseOffset) where \(tail.nextOffset) belongs",
-                        file: file.path.string, position: tail.size)
-                }
-                let isLast = tail.size + header.totalLength == size
-                do {
-                    _ = try Segment.batch(
-                        file, header, at: tail.size, from: 0, codec: codec, limit: LogReader.batchLimit)
-                } catch {
-                    guard isLast else { throw error }
-                    tail.torn = size - tail.size
-                    return tail
-                }
-                let due =
-                    tail.index.last.map { tail.size - $0.position >= Int64(configuration.indexIntervalBytes) }
-                    ?? true
-                if due {
-                    tail.index.append(
-                        IndexEntry(
-                            offset: header.baseOffset, position: tail.size,
-                            latestTimestamp: tail.latestTimestamp))
-                }
-                tail.latestTimestamp = max(tail.latestTimestamp, header.lastTimestamp)
-                tail.lastTimestamp = header.lastTimestamp
-                tail.position = header.position
-                tail.nextOffset = header.lastOffset + 1
-                tail.size += header.totalLength
-            case .broken(let message):
-                guard try !Segment.hasBatch(file, behind: tail.size, size: size) else {
-                    throw LogError(
-                        code: .corrupt,
-                        message:
-                            "\(message), with whole batches behind it; millrace log repair quarantines it",
-                        file: file.path.string, position: tail.size)
-                }
-                tail.torn = size - tail.size
-                return tail
-            }
-        }
-    }
-}
-
-/// The file `clean`: written by an orderly close, taken away by the next open.
-enum CleanMarker {
-    private static func path(_ directory: FilePath) -> FilePath { directory.appending("clean") }
-
-    static func put(_ directory: FilePath, end: Int64) throws(LogError) {
-        try AtomicFile.replace(path(directory), with: Array("\(end)\n".utf8))
-    }
-
-    /// The end that the last close wrote down, if there is one; the marker is gone afterwards.
-    static func take(_ directory: FilePath) throws(LogError) -> Int64? {
-        let path = path(directory)
-        guard let bytes = try? AtomicFile.read(path, limit: 64) else { return nil }
-        try AtomicFile.remove(path)
-        try AtomicFile.syncDirectory(directory)
-        return Int64(String(decoding: bytes.dropLast(), as: UTF8.self))
     }
 }
