@@ -16,6 +16,9 @@ struct WatchCapture: Sendable {
     private static let hiddenInterval = Duration.seconds(60)
     /// The capture's position is logged at least this often while it moves.
     private static let positionInterval = Duration.seconds(5)
+    /// With so many requests under way the next change is not waited for alone.
+    private static let busyRequests = 8
+    private static let gathering = Duration.milliseconds(4)
     /// A batch for the log holds about this much data.
     private static let batchBytes = 1 << 20
 
@@ -31,6 +34,10 @@ struct WatchCapture: Sendable {
                 tick(&machine, &state)
                 client.send(machine.takeRequests())
                 await hand(machine.takeEntries(), &machine, &state)
+                // Under load answers gather for a moment: fewer and larger batches for the log and the sinks.
+                if machine.requestsUnderWay >= WatchCapture.busyRequests {
+                    try await Task.sleep(for: WatchCapture.gathering)
+                }
             }
         } catch let error as CancellationError {
             await handOver(&machine, &state)

@@ -89,6 +89,7 @@ struct WatchMachine {
 
     var position: CapturePosition { CapturePosition(seen: seen, settled: settled) }
     var hiddenPaths: Int { hidden.count }
+    var requestsUnderWay: Int { pending.count }
 
     // MARK: Events
 

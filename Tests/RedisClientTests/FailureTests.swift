@@ -115,7 +115,7 @@ import Testing
         let only = try #require(place)
         #expect(await code { _ = try await server.connect() } != nil)
         let client = RedisClient(configuration: try server.configuration(), logger: silent)
-        async let later = client.connection(deadline: .now + .seconds(60))
+        async let later = client.connection(deadline: .now + .seconds(20))
         try await Task.sleep(for: .milliseconds(50))
         await only.close()
         #expect(try await later.send(batch(["PING"])) == [.simpleString("PONG")])

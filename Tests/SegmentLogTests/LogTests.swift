@@ -89,7 +89,7 @@ import Testing
     @Test func oneWriter() throws {
         let scratch = try Scratch()
         let writer = try scratch.open()
-        let error = #expect(throws: LogError.self) { try scratch.open() }
+        let error = #expect(throws: LogError.self) { try scratch.open(patience: .zero) }
         #expect(error?.code == .locked && error?.message.contains("\(getpid())") == true)
         #expect(LogDirectory.writerProcess(scratch.path) == getpid())
         try writer.close()

@@ -40,15 +40,25 @@ final class Scratch {
 
     var segments: [String] { get throws { try names().filter { $0.hasSuffix(".lz4") } } }
 
+    /// Opens the log for writing. A process that another test is just starting may hold the lock of a writer
+    /// that is gone for a moment (between fork and exec), so a taken lock is tried again.
     func open(
         segmentBytes: Int = 1 << 20, fsync: FsyncPolicy = .never, retention: Retention = Retention(),
-        generation: UInt16 = 0
+        generation: UInt16 = 0, patience: Duration = .seconds(5)
     ) throws -> LogWriter {
-        try LogWriter.open(
-            path,
-            configuration: LogConfiguration(
-                segmentBytes: segmentBytes, fsync: fsync, indexIntervalBytes: 256, retention: retention),
-            initialGeneration: generation)
+        let configuration = LogConfiguration(
+            segmentBytes: segmentBytes, fsync: fsync, indexIntervalBytes: 256, retention: retention)
+        let deadline = ContinuousClock.now + patience
+        while ContinuousClock.now < deadline {
+            if let writer = try? LogWriter.open(
+                path, configuration: configuration, initialGeneration: generation)
+            {
+                return writer
+            }
+            guard LogDirectory.writerProcess(path) != nil else { break }
+            usleep(1000)
+        }
+        return try LogWriter.open(path, configuration: configuration, initialGeneration: generation)
     }
 }
 

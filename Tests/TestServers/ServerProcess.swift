@@ -156,6 +156,13 @@ private struct SpawnCommand: Sendable {
     let environment: [String: String]
     let output: String
 
+    /// Sockets of this process must not live on in a child: their peers would never see them closed.
+    private static func keepDescriptors() {
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? [] {
+            if let descriptor = Int32(name), descriptor > 2 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+        }
+    }
+
     func spawn() throws(TestServerError) -> pid_t {
         var actions = posix_spawn_file_actions_t()
         var attributes = posix_spawnattr_t()
@@ -168,6 +175,7 @@ private struct SpawnCommand: Sendable {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o644)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        SpawnCommand.keepDescriptors()
         // Ignored and blocked signals are inherited; a server should start with none.
         var all = sigset_t()
         var none = sigset_t()

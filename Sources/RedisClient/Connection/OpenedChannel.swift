@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
@@ -63,7 +64,12 @@ struct OpenedChannel {
             return RedisError(code: .timeout, message: "cannot connect: no answer in time", address: place)
         }
         // The handler has left the pipeline already.
-        let text = reason is ChannelPipelineError ? "the server closed the connection at once" : "\(reason)"
+        let text =
+            switch reason {
+            case is ChannelPipelineError: "the server closed the connection at once"
+            case let error as IOError: String(cString: strerror(error.errnoCode))
+            default: "\(reason)"
+            }
         return RedisError(code: .connectionFailed, message: "cannot connect: \(text)", address: place)
     }
 }

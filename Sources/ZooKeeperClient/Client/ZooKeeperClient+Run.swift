@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
@@ -96,7 +97,10 @@ extension ClientCore {
     /// A name may have several addresses: what the first attempt said is enough.
     private static func reason(_ error: any Error) -> String {
         guard let failure = error as? NIOConnectionError else { return "\(error)" }
-        if let attempt = failure.connectionErrors.first { return "\(attempt.error)" }
+        if let attempt = failure.connectionErrors.first {
+            return (attempt.error as? IOError).map { String(cString: strerror($0.errnoCode)) }
+                ?? "\(attempt.error)"
+        }
         if let lookup = failure.dnsAError ?? failure.dnsAAAAError { return "\(lookup)" }
         return "\(failure)"
     }
