@@ -57,6 +57,9 @@ struct ReadWindow {
         average += (bytes - average) / 16
     }
 
+    /// Reads in one request: an answer stays far below what a client takes.
+    var bundle: Int { max(size / 16, 1) }
+
     var size: Int {
         min(max(ReadWindow.bytes / max(average, 1), ReadWindow.smallest), ReadWindow.largest)
     }

@@ -98,7 +98,7 @@ struct WatchCapture: Sendable {
             } else if state.behindSince == nil {
                 state.behindSince = state.clock.now
             }
-            if error.code == .frameTooLarge {
+            if error.code == .frameTooLarge, !machine.stopBundling() {
                 throw .failed(
                     "a node or a list of children is larger than a reply may be "
                         + "(\(configuration.client.maximumReplyBytes) bytes): \(error)")

@@ -29,18 +29,27 @@ struct WatchMachine {
 
     private enum Reason { case walk, created, changed }
 
+    private struct Read {
+        var path: String
+        var reason: Reason
+    }
+
     private enum Pending {
         case watch
         /// Asks whether a node is still hidden.
         case probe(path: String)
         case data(path: String, reason: Reason)
+        /// Several reads in one request.
+        case bundle([Read])
         case children(path: String)
 
-        var isWalk: Bool {
+        /// How much of the walk, and of the window, it is.
+        var weight: (walk: Int, reads: Int) {
             switch self {
-            case .watch, .children: true
-            case .data(_, let reason): reason == .walk
-            case .probe: false
+            case .watch, .children: (1, 1)
+            case .data(_, let reason): (reason == .walk ? 1 : 0, 1)
+            case .bundle(let reads): (reads.count { $0.reason == .walk }, reads.count)
+            case .probe: (0, 1)
             }
         }
     }
@@ -57,6 +66,9 @@ struct WatchMachine {
     private var nextTag: UInt64 = 0
     private var pending: [UInt64: Pending] = [:]
     private var walkPending = 0
+    /// Requests that wait for their answers, each read of a bundle counted.
+    private(set) var requestsUnderWay = 0
+    private var bundles = true
     /// Data reads under way for a path, and the last tag whose answer is too old.
     private var reading: [String: (count: Int, discard: UInt64)] = [:]
     private var window = ReadWindow()
@@ -89,13 +101,13 @@ struct WatchMachine {
 
     var position: CapturePosition { CapturePosition(seen: seen, settled: settled) }
     var hiddenPaths: Int { hidden.count }
-    var requestsUnderWay: Int { pending.count }
 
     // MARK: Events
 
     /// A session is attached: watches, then the walk, all from the beginning.
     mutating func connected() {
         pending = [:]
+        requestsUnderWay = 0
         reading = [:]
         eventQueue = []
         eventQueueHead = 0
@@ -173,7 +185,8 @@ struct WatchMachine {
     ) throws(PipelineError) {
         guard let request = pending.removeValue(forKey: tag) else { return }
         see(zxid)
-        if request.isWalk { walkPending -= 1 }
+        walkPending -= request.weight.walk
+        requestsUnderWay -= request.weight.reads
         switch (request, result) {
         case (.watch, .failure(let error)):
             try failed(request, error)
@@ -182,6 +195,8 @@ struct WatchMachine {
         case (.data(let path, let reason), _):
             let isStale = finishRead(of: path, tag: tag)
             if !isStale { try data(path, reason, result) }
+        case (.bundle(let reads), _):
+            try bundle(reads, tag: tag, result)
         case (.children(let path), .success(.children(let names, _))):
             listed(path, names)
         case (.children(let path), .failure(let error)) where error.code == .noAuth:
@@ -194,6 +209,35 @@ struct WatchMachine {
             break
         }
         endWalkIfDone()
+    }
+
+    private mutating func bundle(
+        _ reads: [Read], tag: UInt64, _ result: Result<ZooKeeperResponse, ZooKeeperError>
+    ) throws(PipelineError) {
+        if case .success(.multiRead(let results)) = result {
+            for (read, result) in zip(reads, results) where !finishRead(of: read.path, tag: tag) {
+                try data(read.path, read.reason, result)
+            }
+            return
+        }
+        for read in reads { _ = finishRead(of: read.path, tag: tag) }
+        guard case .failure(let error) = result else { return }
+        switch error.code {
+        case .unimplemented, .badArguments, .marshalling:
+            // A server that does not know multiRead: one by one.
+            bundles = false
+            for read in reads { again(.data(path: read.path, reason: read.reason)) }
+        case .throttled:
+            for read in reads { again(.data(path: read.path, reason: read.reason)) }
+        default:
+            try failed(.bundle(reads), error)
+        }
+    }
+
+    /// Reads go out one by one from now on. False where they do already.
+    mutating func stopBundling() -> Bool {
+        defer { bundles = false }
+        return bundles
     }
 
     /// Whether the read was sent before a deletion that has been seen since.
@@ -228,16 +272,20 @@ struct WatchMachine {
     /// A lost connection makes the client reconnect, and everything is asked anew; a busy server is asked again.
     private mutating func failed(_ request: Pending, _ error: ZooKeeperError) throws(PipelineError) {
         switch error.code {
-        case .connectionLoss, .sessionExpired, .closed, .timeout:
+        case .connectionLoss, .sessionExpired, .closed, .timeout, .frameTooLarge:
             isAttached = false
         case .throttled:
-            if case .data(let path, let reason) = request, reason != .walk {
-                enqueue(path, reason)
-            } else {
-                walkStack.append(request)
-            }
+            again(request)
         default:
             throw .unavailable("ZooKeeper refuses what the capture needs: \(error)")
+        }
+    }
+
+    private mutating func again(_ request: Pending) {
+        if case .data(let path, let reason) = request, reason != .walk {
+            enqueue(path, reason)
+        } else {
+            walkStack.append(request)
         }
     }
 
@@ -342,33 +390,57 @@ struct WatchMachine {
     private mutating func ask(_ what: Pending, _ request: ZooKeeperRequest) {
         nextTag += 1
         pending[nextTag] = what
-        if what.isWalk { walkPending += 1 }
-        if case .data(let path, _) = what {
-            let state = reading[path] ?? (0, 0)
-            reading[path] = (state.count + 1, state.discard)
+        walkPending += what.weight.walk
+        requestsUnderWay += what.weight.reads
+        switch what {
+        case .data(let path, _): beginRead(of: path)
+        case .bundle(let reads): for read in reads { beginRead(of: read.path) }
+        default: break
         }
         outgoing.append((request, nextTag))
     }
 
+    private mutating func beginRead(of path: String) {
+        let state = reading[path] ?? (0, 0)
+        reading[path] = (state.count + 1, state.discard)
+    }
+
+    /// Asks for the reads, in bundles.
+    private mutating func ask(_ reads: inout [Read]) {
+        let size = bundles ? window.bundle : 1
+        var rest = reads[...]
+        while let first = rest.first {
+            let part = rest.prefix(size)
+            rest = rest.dropFirst(size)
+            if part.count == 1 {
+                ask(.data(path: first.path, reason: first.reason), .getData(first.path))
+            } else {
+                ask(.bundle(Array(part)), .multiRead(part.map { .getData($0.path) }))
+            }
+        }
+        reads = []
+    }
+
     /// The requests to send now: news first, then the walk, as many as may be under way.
     mutating func takeRequests() -> [(request: ZooKeeperRequest, tag: UInt64)] {
-        while pending.count < window.size, eventQueueHead < eventQueue.count {
+        var reads: [Read] = []
+        while requestsUnderWay + reads.count < window.size, eventQueueHead < eventQueue.count {
             let path = eventQueue[eventQueueHead]
             eventQueueHead += 1
-            let reason = queued.removeValue(forKey: path) ?? .changed
-            ask(.data(path: path, reason: reason), .getData(path))
+            reads.append(Read(path: path, reason: queued.removeValue(forKey: path) ?? .changed))
         }
         if eventQueueHead == eventQueue.count {
             eventQueue.removeAll(keepingCapacity: true)
             eventQueueHead = 0
         }
-        while pending.count < window.size, let next = walkStack.popLast() {
+        while requestsUnderWay + reads.count < window.size, let next = walkStack.popLast() {
             switch next {
-            case .data(let path, _): ask(next, .getData(path))
+            case .data(let path, let reason): reads.append(Read(path: path, reason: reason))
             case .children(let path): ask(next, .getChildren(path))
-            case .watch, .probe: break
+            case .watch, .probe, .bundle: break
             }
         }
+        ask(&reads)
         if isAttached, !isWalking, pending.isEmpty, eventQueue.isEmpty { settled = seen }
         defer { outgoing = [] }
         return outgoing

@@ -21,6 +21,7 @@ struct FuzzTests {
         let requests: [ZooKeeperRequest] = [
             .getData("/a"), .exists("/a"), .getChildren("/a"), .create(path: "/a", data: []), .getACL("/a"),
             .sync("/"), .multi([.create(path: "/a", data: []), .delete(path: "/a")]),
+            .multiRead([.getData("/a"), .getData("/b")]),
         ]
         for _ in 0..<FuzzTests.rounds {
             var frame = seeds.randomElement(using: &random) ?? []

@@ -93,6 +93,29 @@ struct OperationsTests {
         }
     }
 
+    @Test func manyReadsInOneRequest() async throws {
+        try await withClient(chroot: "/reads") { client in
+            _ = try await events(of: client, until: \.isConnected)
+            try await client.create("/a", data: [1])
+            try await client.create("/b", data: [2, 3])
+            let reads = ["/a", "/none", "/b"].map { ZooKeeperRequest.getData($0) }
+            client.send([(.multiRead(reads), 1), (.multiRead([]), 2), (.multiRead([.sync("/")]), 3)])
+            let seen = try await events(of: client) { $0.tag == 2 }
+            for case .reply(1, _, let result) in seen {
+                guard case .success(.multiRead(let results)) = result, results.count == 3,
+                    case .success(.data([1], _)) = results[0], case .failure(let error) = results[1],
+                    case .success(.data([2, 3], let stat)) = results[2]
+                else {
+                    Issue.record("\(result)")
+                    return
+                }
+                #expect(error.code == .noNode && error.path == "/none")
+                #expect(stat.dataLength == 2)
+            }
+            #expect(seen.contains { $0.tag == 3 && $0.failure?.code == .badArguments })
+        }
+    }
+
     @Test func chrootIsInvisible() async throws {
         try await withClient(chroot: "/chroot") { client in
             try await client.addWatch("/", mode: .persistentRecursive)

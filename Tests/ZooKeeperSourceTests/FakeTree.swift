@@ -15,6 +15,8 @@ struct FakeTree {
     private var nodes: [String: Node] = [:]
     private(set) var zxid: Int64 = 0
     var forbidden: Set<String> = []
+    /// Servers that do not know multiRead.
+    var isOld = false
 
     init(_ paths: [String]) {
         for path in paths { _ = create(path) }
@@ -73,6 +75,8 @@ struct FakeTree {
                 return .success(.children(children(of: path), stat(path, node)))
             }
             return .success(.data([UInt8(truncatingIfNeeded: node.version)], stat(path, node)))
+        case .multiRead(let reads) where !isOld:
+            return .success(.multiRead(reads.map { reply(to: $0) }))
         default:
             return .failure(ZooKeeperError(.unimplemented, message: ""))
         }

@@ -17,6 +17,28 @@ import ZooKeeperClient
         #expect(bench.machine.position.settled == bench.machine.position.seen)
     }
 
+    @Test func readsAreBundledWhereTheServerKnowsIt() throws {
+        for isOld in [false, true] {
+            var tree = FakeTree(["/t"] + (0..<100).map { "/t/\($0)" })
+            tree.isOld = isOld
+            var bench = Bench()
+            try bench.connectAndSettle(&tree)
+            #expect(bench.lines().count == 103)
+            let events = (0..<100).map { tree.set("/t/\($0)") }
+            for event in events { bench.notify(event) }
+            let requests = bench.machine.takeRequests()
+            #expect(requests.count == (isOld ? 100 : 4))
+            #expect(bench.machine.requestsUnderWay == 100)
+            // The answers of a bundle are older than a deletion seen since, like any other.
+            bench.notify(tree.delete("/t/7"))
+            try bench.answer(requests, &tree)
+            try bench.settle(&tree)
+            let lines = bench.lines()
+            #expect(lines.count == 100 && lines.contains("d /t/7 false") && !lines.contains("u /t/7 false"))
+            #expect(bench.machine.requestsUnderWay == 0)
+        }
+    }
+
     @Test func eventsBecomeChanges() throws {
         var tree = FakeTree(["/t"])
         var bench = Bench()

@@ -10,6 +10,7 @@ struct ExpectedReply: Sendable, Hashable {
         case acl
         /// The paths of the operations.
         case multi([String])
+        case multiRead([String])
         /// Nothing, or a path that tells nothing new.
         case empty
     }
@@ -36,6 +37,7 @@ struct ExpectedReply: Sendable, Hashable {
                 return .success(.created(path, try Stat(reading: &body)))
             case .acl: return .success(try ExpectedReply.acl(&body))
             case .multi(let paths): return try multi(paths, &body, chroot)
+            case .multiRead(let paths): return try .success(.multiRead(multiRead(paths, &body)))
             case .empty: return .success(.empty)
             }
         } catch {
@@ -60,6 +62,42 @@ struct ExpectedReply: Sendable, Hashable {
         return .acl(entries, try Stat(reading: &body))
     }
 
+    /// The type of the next result; `nil` at the end, which must be where it is due.
+    private static func result(
+        _ index: Int, of count: Int, _ body: inout ByteBuffer
+    ) throws(MalformedBytes) -> OperationCode? {
+        let type: Int32 = try body.take()
+        let isEnd = try body.takeBool()
+        _ = try body.take(Int32.self)
+        guard isEnd == (index == count) else {
+            throw MalformedBytes("a multi with another number of results than operations")
+        }
+        if isEnd { return nil }
+        guard let code = OperationCode(rawValue: type) else {
+            throw MalformedBytes("a multi with a result of type \(type)")
+        }
+        return code
+    }
+
+    private func multiRead(
+        _ paths: [String], _ body: inout ByteBuffer
+    ) throws(MalformedBytes) -> [Result<ZooKeeperResponse, ZooKeeperError>] {
+        var results: [Result<ZooKeeperResponse, ZooKeeperError>] = []
+        results.reserveCapacity(paths.count)
+        for index in 0...paths.count {
+            guard let type = try ExpectedReply.result(index, of: paths.count, &body) else { break }
+            switch type {
+            case .error:
+                let code: Int32 = try body.take()
+                results.append(.failure(ZooKeeperError(server: code, path: paths[index])))
+            case .getData:
+                results.append(.success(.data(try body.takeBuffer(), try Stat(reading: &body))))
+            default: throw MalformedBytes("a multiRead with a result of type \(type.rawValue)")
+            }
+        }
+        return results
+    }
+
     /// A failed multi answers each operation with an error: 0 before the one that failed, its own there,
     /// `runtimeInconsistency` after it.
     private func multi(
@@ -68,15 +106,8 @@ struct ExpectedReply: Sendable, Hashable {
         var responses: [ZooKeeperResponse] = []
         var failure: ZooKeeperError?
         for index in 0...paths.count {
-            let type: Int32 = try body.take()
-            let isEnd = try body.takeBool()
-            _ = try body.take(Int32.self)
-            if isEnd {
-                guard index == paths.count else { throw MalformedBytes("a multi with too few results") }
-                break
-            }
-            guard index < paths.count else { throw MalformedBytes("a multi with too many results") }
-            switch OperationCode(rawValue: type) {
+            guard let type = try ExpectedReply.result(index, of: paths.count, &body) else { break }
+            switch type {
             case .error:
                 let code: Int32 = try body.take()
                 let error = ZooKeeperError(server: code, path: paths[index], operation: index)
@@ -86,7 +117,7 @@ struct ExpectedReply: Sendable, Hashable {
                 responses.append(.created(try ExpectedReply.path(&body, chroot), try Stat(reading: &body)))
             case .setData: responses.append(.stat(try Stat(reading: &body)))
             case .delete, .check: responses.append(.empty)
-            default: throw MalformedBytes("a multi with a result of type \(type)")
+            default: throw MalformedBytes("a multi with a result of type \(type.rawValue)")
             }
         }
         if let failure { return .failure(failure) }

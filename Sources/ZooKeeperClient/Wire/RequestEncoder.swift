@@ -16,10 +16,14 @@ struct RequestEncoder: Sendable {
             buffer.put(Int32(0))
             buffer.put(xid)
             let expected: ExpectedReply
-            if case .multi(let operations) = request {
+            switch request {
+            case .multi(let operations):
                 buffer.put(OperationCode.multi.rawValue)
                 expected = try multi(operations, into: &buffer)
-            } else {
+            case .multiRead(let reads):
+                buffer.put(OperationCode.multiRead.rawValue)
+                expected = try multiRead(reads, into: &buffer)
+            default:
                 let path = request.path ?? "/"
                 let code = try code(of: request)
                 guard code != .check else {
@@ -64,6 +68,24 @@ struct RequestEncoder: Sendable {
         return ExpectedReply(shape: .multi(paths), path: nil)
     }
 
+    /// As a multi; source: `FinalRequestProcessor` in ZooKeeper's source, case `multiRead` (3.6 on).
+    private func multiRead(
+        _ reads: [ZooKeeperRequest], into buffer: inout ByteBuffer
+    ) throws(ZooKeeperError) -> ExpectedReply {
+        var paths: [String] = []
+        for read in reads {
+            guard case .getData(let path) = read else {
+                throw ZooKeeperError(
+                    .badArguments, path: read.path, message: "a multiRead holds getDatas only")
+            }
+            paths.append(path)
+            multiHeader(type: OperationCode.getData.rawValue, isEnd: false, into: &buffer)
+            try body(of: read, into: &buffer)
+        }
+        multiHeader(type: -1, isEnd: true, into: &buffer)
+        return ExpectedReply(shape: .multiRead(paths), path: nil)
+    }
+
     private func multiHeader(type: Int32, isEnd: Bool, into buffer: inout ByteBuffer) {
         buffer.put(type)
         buffer.put(isEnd)
@@ -80,6 +102,7 @@ struct RequestEncoder: Sendable {
         case .setData: .setData
         case .check: .check
         case .multi: .multi
+        case .multiRead: .multiRead
         case .addWatch: .addWatch
         case .removeWatches: .removeWatches
         case .sync: .sync
@@ -113,7 +136,7 @@ struct RequestEncoder: Sendable {
         case .delete(_, let version), .check(_, let version): buffer.put(version)
         case .addWatch(_, let mode): buffer.put(mode.rawValue)
         case .removeWatches(_, let kind): buffer.put(kind.rawValue)
-        case .sync, .getACL, .multi: break
+        case .sync, .getACL, .multi, .multiRead: break
         }
     }
 
@@ -135,7 +158,7 @@ extension ZooKeeperRequest {
         case .getChildren: .children
         case .create: .created
         case .getACL: .acl
-        case .sync, .delete, .check, .addWatch, .removeWatches, .multi: .empty
+        case .sync, .delete, .check, .addWatch, .removeWatches, .multi, .multiRead: .empty
         }
     }
 }

@@ -23,6 +23,7 @@ enum OperationCode: Int32 {
     case create2 = 15
     case removeWatches = 18
     case createContainer = 19
+    case multiRead = 22
     case auth = 100
     case addWatch = 106
     case closeSession = -11

@@ -49,6 +49,8 @@ public enum ZooKeeperRequest: Sendable, Hashable {
     /// Creates, deletes, setDatas and checks, all or none. Answered by `.multi`, or by the error of the
     /// operation that failed.
     case multi([ZooKeeperRequest])
+    /// getDatas in one request, which costs the server much less than one each. Answered by `.multiRead`.
+    case multiRead([ZooKeeperRequest])
     /// Answered by `.empty`. Watches end with their connection and are not set again after a reconnect.
     case addWatch(String, WatchMode)
     /// Answered by `.empty`, or `.noWatcher`.
@@ -72,6 +74,8 @@ public enum ZooKeeperResponse: Sendable, Hashable {
     case created(String, Stat?)
     case acl([ACL], Stat)
     case multi([ZooKeeperResponse])
+    /// One answer for each read, in their order: one may fail alone.
+    case multiRead([Result<ZooKeeperResponse, ZooKeeperError>])
     case empty
 }
 
@@ -82,7 +86,7 @@ extension ZooKeeperRequest {
             .delete(let path, _), .setData(let path, _, _), .check(let path, _), .addWatch(let path, _),
             .removeWatches(let path, _), .sync(let path), .getACL(let path), .setACL(let path, _, _):
             path
-        case .multi: nil
+        case .multi, .multiRead: nil
         }
     }
 }
