@@ -59,7 +59,7 @@ import Testing
     @Test func timeoutWhileOthersAreAnswered() async throws {
         let server = try await RedisServer.start()
         var configuration = try server.configuration()
-        configuration.replyTimeout = .milliseconds(300)
+        configuration.replyTimeout = .milliseconds(1500)
         let connection = try await RedisConnection.connect(configuration, logger: silent)
         for _ in 0..<20 {
             _ = try await connection.send(batch(["PING"]))
