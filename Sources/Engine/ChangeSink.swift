@@ -51,7 +51,7 @@ public struct SinkContext: Sendable {
     public var logID: String
     public var generations: [Generation]
     public var startOffset: Int64
-    public var endOffset: Int64
+    private let end: @Sendable () -> Int64
     /// Take the sink over although its checkpoint belongs to another log.
     public var takeOver: Bool
     /// The first offset appended at this time (milliseconds since 1970) or later.
@@ -60,18 +60,22 @@ public struct SinkContext: Sendable {
     public var startGeneration: @Sendable (_ above: UInt16) async throws -> UInt16
 
     public init(
-        logID: String, generations: [Generation], startOffset: Int64, endOffset: Int64, takeOver: Bool,
+        logID: String, generations: [Generation], startOffset: Int64,
+        endOffset: @autoclosure @escaping @Sendable () -> Int64, takeOver: Bool,
         offset: @escaping @Sendable (_ atOrAfter: Int64) async throws -> Int64,
         startGeneration: @escaping @Sendable (_ above: UInt16) async throws -> UInt16
     ) {
         self.logID = logID
         self.generations = generations
         self.startOffset = startOffset
-        self.endOffset = endOffset
+        end = endOffset
         self.takeOver = takeOver
         self.offset = offset
         self.startGeneration = startGeneration
     }
+
+    /// The end of what may be delivered, at this moment: a sink that goes back while it runs needs the newest.
+    public var endOffset: Int64 { end() }
 
     /// The last generation of the log.
     public var generation: UInt16 { generations.last?.number ?? 0 }

@@ -3,6 +3,7 @@ import Engine
 import Logging
 import Mapping
 import RedisClient
+import SegmentLog
 import TestServers
 import Testing
 
@@ -68,6 +69,29 @@ import Testing
         #expect(refused.map(\.offset) == [1])
         #expect(refused.first?.reason.contains("WRONGTYPE") == true)
         #expect(try redis.cli("MGET", "a", "b") == "1\n2")
+        await sink.close()
+        await redis.stop()
+    }
+
+    /// As after a failover that has lost acknowledged writes, long after the start.
+    @Test func aCheckpointThatWentBackIsFollowedNoFurther() async throws {
+        let redis = try await RedisServer.start()
+        let sink = try makeSink(redis)
+        let end = Watermark(0)
+        _ = try await sink.start(
+            SinkContext(
+                logID: "log", generations: [Generation(number: 0, firstOffset: 0)], startOffset: 0,
+                endOffset: end.value, takeOver: false, offset: { _ in 0 }, startGeneration: { $0 + 1 }))
+        end.set(8)
+        for offsets: Range<Int64> in [0..<5, 5..<8] {
+            _ = try await sink.deliver(batch(offsets))
+            await sink.confirm(offsets.upperBound)
+        }
+        try redis.cli("HSET", "millrace:p:s", "p", "5", "c", "5")
+        guard case .rewound(5) = try await sink.deliver(batch(8..<9)) else {
+            Issue.record("not rewound to 5")
+            return
+        }
         await sink.close()
         await redis.stop()
     }

@@ -60,9 +60,10 @@ struct Delivery: Sendable {
     }
 
     private func context() async -> SinkContext {
-        SinkContext(
+        let tail = log.tail
+        return SinkContext(
             logID: log.logID, generations: await log.generations, startOffset: await log.startOffset,
-            endOffset: await log.nextOffset, takeOver: takeOver,
+            endOffset: tail.value, takeOver: takeOver,
             offset: { try await feed.offset(atOrAfter: $0) },
             startGeneration: { try await log.startGeneration(above: $0) })
     }
