@@ -102,7 +102,11 @@ public struct Pipeline: Sendable {
                 }
                 group.addTask { try await keepHouse(log, ingest, progress, stop: stop) }
                 if setup.stopsWhenCaughtUp {
-                    group.addTask { try await waitUntilCaughtUp(log, ingest, progress, stop: stop) }
+                    group.addTask {
+                        try await firstOf(
+                            { try await waitUntilCaughtUp(log, ingest, progress, stop: stop) },
+                            or: { try await stop.wait(until: 1) })
+                    }
                 }
                 // Not waitForAll: it would wait for the others before it tells of the first failure.
                 while try await group.next() != nil {}
@@ -205,7 +209,7 @@ public struct Pipeline: Sendable {
         _ log: PipelineLog, _ ingest: Ingest, _ progress: [SinkProgress], stop: Watermark
     ) async throws {
         try await ingest.synchronized.wait(until: 0)
-        let end = log.tail.value
+        let end = max(ingest.synchronized.value, log.tail.value)
         for sink in progress { try await sink.confirmed.wait(until: end) }
         logger.info("caught up", metadata: ["offset": "\(end)"])
         stop.set(1)

@@ -12,6 +12,10 @@ enum ErrorClass: Equatable {
     case cluster
 
     init(_ error: RedisServerError) {
+        if error.prefix == .execabort, let cause = ErrorClass.cause(of: error) {
+            self = ErrorClass(cause)
+            return
+        }
         switch error.prefix {
         case .oom, .misconf, .noreplicas, .loading, .busy, .masterdown, .tryagain, .clusterdown:
             self = .passing
@@ -19,5 +23,12 @@ enum ErrorClass: Equatable {
         case .moved, .ask, .crossslot: self = .cluster
         default: self = .record
         }
+    }
+
+    /// What EXEC says where a limit was passed after the commands had been queued: `EXECABORT Transaction
+    /// discarded because of: OOM …`.
+    private static func cause(of error: RedisServerError) -> RedisServerError? {
+        guard let cause = error.message.firstRange(of: "because of: ") else { return nil }
+        return RedisServerError(message: String(error.message[cause.upperBound...]))
     }
 }

@@ -202,13 +202,18 @@ public actor RedisSink: ChangeSink {
             // Larger: our transaction was executed and its answer lost. Sending it again tells what was refused.
             guardian.resend(below: found.sent)
             stored = found
+            stored?.floor = max(found.floor, known.floor)
             return nil
         }
         var claim = try Claim(
             lost: found, known: known, context: context, configuration: configuration, key: key)
         claim.checkpoint.epoch = known.epoch
-        _ = try await read(connection, watching: true)
-        guard try await write(claim.checkpoint, connection) else { return claim.checkpoint.confirmed }
+        let now = try await read(connection, watching: true)
+        if now != found { return try await examine(now, connection) }
+        // Refused where the watch was broken before it was set anew, or by another owner: look again.
+        guard try await write(claim.checkpoint, connection) else {
+            return try await examine(try await read(connection, watching: true), connection)
+        }
         confirmed = claim.checkpoint.confirmed
         guardian = StreamGuard(usesServerIDs: configuration.stream.id == .auto)
         guardian.resend(below: claim.checkpoint.sent)

@@ -89,6 +89,8 @@ final class StreamGuard {
             for case .streamAdd(let key, _) in change.writes {
                 switch try await look(for: id, in: key, connection) {
                 case .present: real[index] = nil
+                case .trimmed where change.offset < resendBelow: real[index] = nil
+                case .trimmed(let last): throw foreign(key, last)
                 case .absent(let last) where change.offset >= resendBelow: throw foreign(key, last)
                 case .absent: break
                 }
@@ -99,6 +101,8 @@ final class StreamGuard {
 
     private enum Presence {
         case present
+        /// Everything that is left lies above it.
+        case trimmed(last: StreamID)
         case absent(last: StreamID)
     }
 
@@ -117,12 +121,11 @@ final class StreamGuard {
         let replies = try await connection.send(commands)
         if let found = replies.first?.array, !found.isEmpty { return .present }
         let info = replies.last
-        // Trimmed away: everything that is left lies above it.
         let first = info?.field("first-entry")?.array?.first?.string.flatMap { StreamID($0) }
-        let deleted = info?.field("max-deleted-entry-id")?.string.flatMap { StreamID($0) }
-        if let deleted, deleted >= id, first.map({ $0 > id }) ?? true { return .present }
-        let last = info?.field("last-generated-id")?.string.flatMap { StreamID($0) }
-        return .absent(last: last ?? id)
+        // max-deleted-entry-id tells of XDEL only.
+        let last = info?.field("last-generated-id")?.string.flatMap { StreamID($0) } ?? id
+        if last >= id, first.map({ $0 > id }) ?? true { return .trimmed(last: last) }
+        return .absent(last: last)
     }
 
     private func foreign(_ key: Bytes, _ last: StreamID) -> PipelineError {

@@ -21,6 +21,8 @@ struct WatchCapture: Sendable {
     private static let gathering = Duration.milliseconds(4)
     /// A batch for the log holds about this much data.
     private static let batchBytes = 1 << 20
+    /// Of a change without its path and data.
+    private static let changeBytes = 160
 
     func run(_ recovered: RecoveredCapture) async throws {
         var machine = WatchMachine(
@@ -117,7 +119,10 @@ struct WatchCapture: Sendable {
             let reason = state.lastError.map { ": \($0)" } ?? ""
             throw .unavailable("no ZooKeeper server at \(servers) within 10 s\(reason)")
         }
-        if let since = state.behindSince, now - since >= ZooKeeperSource.behindTimeout {
+        // A server without a quorum refuses in the same way: after the first contact there is only waiting.
+        if !state.wasConnected, !configuration.waitsForServers, state.handed.seen > .none,
+            let since = state.behindSince, now - since >= ZooKeeperSource.behindTimeout
+        {
             throw .unavailable(
                 "every ZooKeeper server is behind zxid \(Zxid(state.handed.seen.value).hexadecimal), "
                     + "which this log has seen: the ensemble is behind or another one")
@@ -176,7 +181,9 @@ struct WatchCapture: Sendable {
                 bytes = 0
             }
             batch.entries.append(entry)
-            if case .change(let change) = entry { bytes += change.data?.count ?? 0 }
+            if case .change(let change) = entry {
+                bytes += WatchCapture.changeBytes + change.path.utf8.count + (change.data?.count ?? 0)
+            }
         }
         batch.position = position
         // While a snapshot runs one change is held back: what is known is then ahead of the log.

@@ -135,8 +135,9 @@ struct WatchMachine {
         switch result {
         case .success where !isWalking:
             walkFromRoots()
-        case .failure(let error) where error.code == .noNode:
-            hidden.remove(path)
+        case .failure(let error) where error.code == .noNode && !isWalking:
+            // Deleted while it was hidden, without an event: a walk tells what of it is gone.
+            walkFromRoots()
         default:
             break
         }
@@ -147,7 +148,7 @@ struct WatchMachine {
     private mutating func beginWalk() {
         walkReason = known.scope == nil ? .initial : (isFirstWalk && mode == .always ? .always : .resync)
         if walkReason == .resync { counters.resyncs += 1 }
-        if known.scope != scope { known.nodes = known.nodes.filter { scope.contains($0.key) } }
+        if isFirstWalk || known.scope != scope { known.nodes = known.nodes.filter { scope.contains($0.key) } }
         isWalking = true
         walkPending = 0
         unvisited = Set(known.nodes.keys)
@@ -275,7 +276,7 @@ struct WatchMachine {
         case .connectionLoss, .sessionExpired, .closed, .timeout, .frameTooLarge:
             isAttached = false
         case .throttled:
-            again(request)
+            if case .watch = request { connected() } else { again(request) }
         default:
             throw .unavailable("ZooKeeper refuses what the capture needs: \(error)")
         }

@@ -73,6 +73,35 @@ import Testing
         await redis.stop()
     }
 
+    /// The watch on the checkpoint is broken when it goes, so the first attempt to write it anew is refused.
+    @Test func aCheckpointThatIsGoneIsNotWrittenBackAsItWas() async throws {
+        let redis = try await RedisServer.start()
+        let sink = try makeSink(redis)
+        _ = try await sink.start(context(end: 100))
+        _ = try await sink.deliver(batch(0..<5))
+        await sink.confirm(5)
+        #expect(try await sink.idle() == nil)
+        try redis.cli("FLUSHALL")
+        var rewound: Int64?
+        let deadline = ContinuousClock.now + .seconds(10)
+        while rewound == nil, ContinuousClock.now < deadline {
+            rewound = try await sink.idle()
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        #expect(rewound == 0)
+        #expect(try redis.cli("HMGET", "millrace:p:s", "p", "c") == "0\n0")
+        _ = try await sink.deliver(batch(0..<2))
+        #expect(try redis.cli("HMGET", "millrace:p:s", "p", "c") == "2\n0")
+        await sink.close()
+        await redis.stop()
+    }
+
+    @Test func aLimitPassedBeforeEXECPasses() {
+        func kind(_ message: String) -> ErrorClass { ErrorClass(RedisServerError(message: message)) }
+        #expect(kind("EXECABORT Transaction discarded because of: OOM command not allowed") == .passing)
+        #expect(kind("EXECABORT Transaction discarded because of: READONLY You can't write") == .reconnect)
+    }
+
     /// As after a failover that has lost acknowledged writes, long after the start.
     @Test func aCheckpointThatWentBackIsFollowedNoFurther() async throws {
         let redis = try await RedisServer.start()

@@ -81,6 +81,7 @@ actor DeliveryFeed {
             end = item.mapped.offset + 1
             generation = item.mapped.generation
             if let reason = item.failure {
+                bytes += 256 + item.mapped.change.path.utf8.count + (item.mapped.change.data?.count ?? 0)
                 failures.append(Rejection(item.mapped, reason: reason))
             } else if !item.mapped.writes.isEmpty {
                 bytes += item.mapped.writes.reduce(0) { $0 + $1.byteCount }
@@ -96,11 +97,15 @@ actor DeliveryFeed {
     /// Reads batches of the log until a portion is full or the limit is reached.
     private func fill(below limit: Int64) throws(LogError) {
         var items: [FeedItem] = []
-        while items.count < DeliveryFeed.portionChanges, let batch = try reader?.next(below: limit) {
+        var bytes = 0
+        while items.count < DeliveryFeed.portionChanges, bytes < DeliveryFeed.portionBytes,
+            let batch = try reader?.next(below: limit)
+        {
             do {
                 try batch.forEach { record in
                     guard record.type == RecordType.change else { return }
                     let change = try ChangeCodec.decode(record.payload)
+                    bytes += record.payload.count
                     items.append(map(change, offset: record.offset, generation: batch.generation))
                 }
             } catch {

@@ -51,6 +51,8 @@ struct KnownStateStore {
     ///
     /// A state that lies beyond the end, is damaged or belongs to another log is passed over.
     func recover(upTo end: Int64, position: [UInt8]) throws(LogError) -> RecoveredCapture {
+        // One beyond the end speaks of a history that is lost: once the log has grown past it, it would be believed.
+        for stale in offsets() where stale > end { try AtomicFile.remove(file(stale)) }
         let start = try LogDirectory.startOffset(logDirectory)
         var known = KnownState()
         var from = start
