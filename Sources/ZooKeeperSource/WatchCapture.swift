@@ -119,9 +119,8 @@ struct WatchCapture: Sendable {
             let reason = state.lastError.map { ": \($0)" } ?? ""
             throw .unavailable("no ZooKeeper server at \(servers) within 10 s\(reason)")
         }
-        // A server without a quorum refuses in the same way: after the first contact there is only waiting.
-        if !state.wasConnected, !configuration.waitsForServers, state.handed.seen > .none,
-            let since = state.behindSince, now - since >= ZooKeeperSource.behindTimeout
+        if state.handed.seen > .none, let since = state.behindSince,
+            now - since >= ZooKeeperSource.behindTimeout
         {
             throw .unavailable(
                 "every ZooKeeper server is behind zxid \(Zxid(state.handed.seen.value).hexadecimal), "

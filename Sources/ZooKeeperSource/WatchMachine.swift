@@ -407,7 +407,7 @@ struct WatchMachine {
     }
 
     /// Asks for the reads, in bundles.
-    private mutating func ask(_ reads: inout [Read]) {
+    private mutating func ask(_ reads: [Read]) {
         let size = bundles ? window.bundle : 1
         var rest = reads[...]
         while let first = rest.first {
@@ -419,7 +419,6 @@ struct WatchMachine {
                 ask(.bundle(Array(part)), .multiRead(part.map { .getData($0.path) }))
             }
         }
-        reads = []
     }
 
     /// The requests to send now: news first, then the walk, as many as may be under way.
@@ -441,7 +440,7 @@ struct WatchMachine {
             case .watch, .probe, .bundle: break
             }
         }
-        ask(&reads)
+        ask(reads)
         if isAttached, !isWalking, pending.isEmpty, eventQueue.isEmpty { settled = seen }
         defer { outgoing = [] }
         return outgoing
