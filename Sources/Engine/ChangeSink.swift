@@ -49,8 +49,8 @@ public struct Rejection: Sendable {
 /// What a sink needs to know of the pipeline when it starts.
 public struct SinkContext: Sendable {
     public var logID: String
-    public var generations: [Generation]
-    public var startOffset: Int64
+    private let currentGenerations: @Sendable () -> [Generation]
+    private let start: @Sendable () -> Int64
     private let end: @Sendable () -> Int64
     /// Take the sink over although its checkpoint belongs to another log.
     public var takeOver: Bool
@@ -58,23 +58,32 @@ public struct SinkContext: Sendable {
     public var offset: @Sendable (_ atOrAfter: Int64) async throws -> Int64
     /// Starts a generation of the log above the given one and returns it.
     public var startGeneration: @Sendable (_ above: UInt16) async throws -> UInt16
+    /// Has every live node appended once more, for this sink alone: the log does not hold all that it needs.
+    public var repeatSnapshot: @Sendable () async throws -> Void
 
     public init(
-        logID: String, generations: [Generation], startOffset: Int64,
+        logID: String, generations: @autoclosure @escaping @Sendable () -> [Generation],
+        startOffset: @autoclosure @escaping @Sendable () -> Int64,
         endOffset: @autoclosure @escaping @Sendable () -> Int64, takeOver: Bool,
         offset: @escaping @Sendable (_ atOrAfter: Int64) async throws -> Int64,
-        startGeneration: @escaping @Sendable (_ above: UInt16) async throws -> UInt16
+        startGeneration: @escaping @Sendable (_ above: UInt16) async throws -> UInt16,
+        repeatSnapshot: @escaping @Sendable () async throws -> Void
     ) {
         self.logID = logID
-        self.generations = generations
-        self.startOffset = startOffset
+        currentGenerations = generations
+        start = startOffset
         end = endOffset
         self.takeOver = takeOver
         self.offset = offset
         self.startGeneration = startGeneration
+        self.repeatSnapshot = repeatSnapshot
     }
 
-    /// The end of what may be delivered, at this moment: a sink that goes back while it runs needs the newest.
+    // The log of this moment: a sink that comes late, or goes back while it runs, needs the newest.
+
+    public var generations: [Generation] { currentGenerations() }
+    public var startOffset: Int64 { start() }
+    /// The end of what may be delivered.
     public var endOffset: Int64 { end() }
 
     /// The last generation of the log.

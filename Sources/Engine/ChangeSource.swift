@@ -26,6 +26,8 @@ public struct CaptureBatch: Sendable {
     public var position: CapturePosition
     /// What is known after these entries, when the ingest has asked for it.
     public var known: KnownState?
+    /// Sinks whose repeated snapshot is complete with this batch.
+    public var repeatedFor: [String] = []
 
     public init(entries: [CaptureEntry], position: CapturePosition, known: KnownState? = nil) {
         self.entries = entries

@@ -30,12 +30,14 @@ public struct PipelineSetup: Sendable {
     public var onError: ErrorPolicy
     public var stopsWhenCaughtUp: Bool
     public var takesOver: Bool
+    /// What the log knows is of another ensemble, or of a later state of this one.
+    public var isNewEnsemble: Bool
     public var logger: Logger
 
     public init(
         name: String, directory: FilePath, log: LogConfiguration, retainsByForce: Bool, mapper: Mapper,
         source: any ChangeSource, sinks: [SinkSetup], onError: ErrorPolicy, stopsWhenCaughtUp: Bool,
-        takesOver: Bool, logger: Logger
+        takesOver: Bool, isNewEnsemble: Bool, logger: Logger
     ) {
         self.name = name
         self.directory = directory
@@ -47,6 +49,7 @@ public struct PipelineSetup: Sendable {
         self.onError = onError
         self.stopsWhenCaughtUp = stopsWhenCaughtUp
         self.takesOver = takesOver
+        self.isNewEnsemble = isNewEnsemble
         self.logger = logger
     }
 }
@@ -61,6 +64,7 @@ public struct Pipeline: Sendable {
     /// How long a first start waits for each sink.
     private static let sinkTimeout = Duration.seconds(10)
     private static let housekeepingInterval = Duration.seconds(5)
+    private static let owedInterval = Duration.milliseconds(50)
     /// Known state is written at least this often while there are changes, in housekeeping rounds.
     private static let roundsPerState = 60
 
@@ -137,9 +141,10 @@ public struct Pipeline: Sendable {
         }
         let log = try PipelineLog(
             directory: setup.directory, configuration: setup.log, initialGeneration: generation)
-        if await log.nextOffset == 0, await log.generations.last.map({ $0.number < generation }) ?? false {
+        if await log.nextOffset == 0, log.generations.last.map({ $0.number < generation }) ?? false {
             _ = try await log.startGeneration(above: generation - 1)
         }
+        if setup.isNewEnsemble, await log.nextOffset > 0 { _ = try await log.startGeneration(above: 0) }
         for warning in log.recovery.warnings { logger.warning("\(warning)") }
         logger.info(
             "log opened",
@@ -209,8 +214,14 @@ public struct Pipeline: Sendable {
         _ log: PipelineLog, _ ingest: Ingest, _ progress: [SinkProgress], stop: Watermark
     ) async throws {
         try await ingest.synchronized.wait(until: 0)
-        let end = max(ingest.synchronized.value, log.tail.value)
+        var end = max(ingest.synchronized.value, log.tail.value)
         for sink in progress { try await sink.confirmed.wait(until: end) }
+        // A sink that is owed every node once more has said so before it confirmed anything.
+        if !log.owed.isEmpty {
+            while !log.owed.isEmpty { try await Task.sleep(for: Pipeline.owedInterval) }
+            end = log.tail.value
+            for sink in progress { try await sink.confirmed.wait(until: end) }
+        }
         logger.info("caught up", metadata: ["offset": "\(end)"])
         stop.set(1)
     }

@@ -79,6 +79,14 @@ public struct SinkDefinition: Sendable, Hashable {
     /// May hold a password. `nil` only for `write: stdout`.
     public var redisURL: String?
     public var onMissingCheckpoint: MissingCheckpointPolicy
+    /// Replicas that must have a batch before it counts as delivered; `nil`: none.
+    public var wait: ReplicaWait?
+
+    public struct ReplicaWait: Sendable, Hashable {
+        public var replicas: Int
+        /// One round of waiting; a new one follows until the replicas are there.
+        public var timeoutMilliseconds: Int64
+    }
 
     /// Where delivery starts when the store has no checkpoint of this sink.
     public enum MissingCheckpointPolicy: String, Sendable, Hashable, CaseIterable {

@@ -21,7 +21,7 @@ struct SinkReader {
 
         /// The keys that a sink of this kind may have, beside `write`.
         var keys: [String] {
-            let common = ["redis", "key", "on_missing_checkpoint"]
+            let common = ["redis", "key", "on_missing_checkpoint", "wait"]
             switch self {
             case .stream: return common + ["id", "maxlen", "minid"]
             case .string: return common + ["value", "on_delete"]
@@ -45,7 +45,7 @@ struct SinkReader {
 
     private static let keys = [
         "redis", "write", "key", "member", "field", "value", "score", "id", "maxlen", "minid", "on_delete",
-        "on_missing_checkpoint",
+        "on_missing_checkpoint", "wait",
     ]
     private static let later = ["ttl", "lease", "on_filtered"]
     private static let templateKeys = ["key", "member", "field", "value", "score"]
@@ -88,8 +88,32 @@ struct SinkReader {
         for (key, example) in kind.required { _ = section.required(key, example: example) }
         sink.definition = SinkDefinition(
             specification: specification(sink, section, kind), redisURL: redisURL(section, kind),
-            onMissingCheckpoint: section.choice("on_missing_checkpoint", default: .earliest) ?? .earliest)
+            onMissingCheckpoint: section.choice("on_missing_checkpoint", default: .earliest) ?? .earliest,
+            wait: replicaWait(section))
         return sink
+    }
+
+    private static let defaultWait: Int64 = 1000
+
+    /// `{replicas: 1, timeout: 1s}`
+    private func replicaWait(_ section: Section) -> SinkDefinition.ReplicaWait? {
+        guard let node = section.node("wait"),
+            let wait = Section(
+                node, "wait", at: section.position(of: "wait"), keys: ["replicas", "timeout"],
+                context: context)
+        else { return nil }
+        let timeout = wait.milliseconds("timeout", in: 1...20_000, context: context) ?? SinkReader.defaultWait
+        guard let text = wait.required("replicas", example: "1").flatMap({ context.text($0, "replicas") })
+        else {
+            return nil
+        }
+        guard let replicas = Int(text.value), (1...100).contains(replicas) else {
+            context.error(
+                text.position, "replicas is no number from 1 to 100: '\(text.value)'",
+                fix: "write how many replicas must have each batch, for example 1")
+            return nil
+        }
+        return .init(replicas: replicas, timeoutMilliseconds: timeout)
     }
 
     private func specification(_ sink: ReadSink, _ section: Section, _ kind: Kind) -> SinkSpecification {

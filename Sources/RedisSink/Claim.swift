@@ -10,6 +10,8 @@ struct Claim {
     var message: String?
     /// A generation above this one has to be started first: another log has written stream IDs up to it.
     var generationAbove: UInt16?
+    /// The log does not hold all that the sink has not taken: it needs every live node once more.
+    var missesChanges = false
 
     /// At a start.
     ///
@@ -21,10 +23,11 @@ struct Claim {
         guard let found else {
             let position = try Claim.position(context, configuration, key: key)
             checkpoint = Claim.fresh(at: position, epoch: 1, context, configuration)
+            missesChanges = Claim.missesStart(context, configuration)
             return
         }
         if found.logID == context.logID {
-            (checkpoint, message) = Claim.continuing(found, context, configuration)
+            (checkpoint, message, missesChanges) = Claim.continuing(found, context, configuration)
         } else {
             // A log that began above this checkpoint's generation was made in the knowledge of it.
             let highest = max(found.generation, found.floor)
@@ -36,6 +39,7 @@ struct Claim {
             }
             let position = try Claim.position(context, configuration, key: key)
             checkpoint = Claim.fresh(at: position, epoch: found.epoch + 1, context, configuration)
+            missesChanges = Claim.missesStart(context, configuration)
             if !isSuccessor { generationAbove = highest }
             message = "the sink is taken over from log \(found.logID)"
         }
@@ -48,8 +52,9 @@ struct Claim {
         configuration: RedisSink.Configuration, key: String
     ) throws(PipelineError) {
         if let found, found.logID == known.logID {
-            (checkpoint, message) = Claim.continuing(found, context, configuration)
+            (checkpoint, message, missesChanges) = Claim.continuing(found, context, configuration)
         } else {
+            missesChanges = Claim.missesStart(context, configuration)
             // `latest` asked for nothing from before the first start; what came after it is owed.
             let position: Int64 =
                 switch configuration.onMissingCheckpoint {
@@ -64,26 +69,34 @@ struct Claim {
 
     private static func continuing(
         _ found: Checkpoint, _ context: SinkContext, _ configuration: RedisSink.Configuration
-    ) -> (Checkpoint, String?) {
+    ) -> (Checkpoint, message: String?, missesChanges: Bool) {
+        let start = context.startOffset
         var checkpoint = found
         let limit = min(context.limit(forCheckpointOf: found.generation), context.endOffset)
         checkpoint.sent = min(found.sent, limit)
         checkpoint.confirmed = min(found.confirmed, checkpoint.sent)
         checkpoint.owner = configuration.owner
         checkpoint.written = wallClockMilliseconds()
-        if checkpoint.confirmed < context.startOffset {
+        if checkpoint.confirmed < start {
             let message =
-                "the log no longer holds offsets \(checkpoint.confirmed) to \(context.startOffset), "
-                + "which the sink had not taken; delivery goes on from \(context.startOffset)"
-            checkpoint.confirmed = context.startOffset
-            checkpoint.sent = max(checkpoint.sent, context.startOffset)
-            return (checkpoint, message)
+                "the log no longer holds offsets \(checkpoint.confirmed) to \(start - 1), which the sink has not "
+                + "taken; delivery goes on from \(start), and every live node follows once more"
+            checkpoint.confirmed = start
+            checkpoint.sent = max(checkpoint.sent, start)
+            return (checkpoint, message, true)
         }
-        guard found.sent > limit else { return (checkpoint, nil) }
+        guard found.sent > limit else { return (checkpoint, nil, false) }
         return (
             checkpoint,
-            "the log has lost its end: the sink had offsets up to \(found.sent), the log vouches for \(limit)"
+            "the log has lost its end: the sink had offsets up to \(found.sent), the log vouches for \(limit)",
+            false
         )
+    }
+
+    /// Whether a sink that begins with the log's start begins too late.
+    private static func missesStart(_ context: SinkContext, _ configuration: RedisSink.Configuration) -> Bool
+    {
+        configuration.onMissingCheckpoint == .earliest && context.startOffset > 0
     }
 
     private static func position(

@@ -15,6 +15,10 @@ public actor RedisSink: ChangeSink {
         public var stream: StreamOptions
         /// Host and process, shown to whoever is fenced off.
         public var owner: String
+        /// Replicas that must have a batch before it counts as delivered.
+        public var wait: ReplicaWait?
+        /// Without the fence a second process writes beside this one. For tests that show what it is good for.
+        public var isFenced = true
 
         public init(
             pipeline: String, sink: String, redis: RedisConfiguration, onMissingCheckpoint: MissingCheckpoint,
@@ -71,6 +75,7 @@ public actor RedisSink: ChangeSink {
                     claim.checkpoint.floor = try await context.startGeneration(above)
                 }
                 if let message = claim.message { logger.warning("\(message)") }
+                if claim.missesChanges { try await context.repeatSnapshot() }
                 if try await write(claim.checkpoint, connection) {
                     confirmed = claim.checkpoint.confirmed
                     guardian.resend(below: claim.checkpoint.sent)
@@ -101,13 +106,14 @@ public actor RedisSink: ChangeSink {
                 let checkpoint = next(basis, after: batch)
                 let transaction = Transaction(
                     batch.changes, excluding: Set(refused.keys), checkpoint: checkpoint, key: key,
-                    encoder: try await encoder(context))
+                    encoder: try await encoder(context), isFenced: configuration.isFenced)
                 let replies = try await connection.send(transaction.commands)
                 switch transaction.outcome(of: replies) {
                 case .executed(let errors):
                     try settle(checkpoint, transaction, replies)
                     let final = try await guardian.filter(errors, batch, checkpoint.floor, connection)
                     refused.merge(final) { first, _ in first }
+                    if let offset = try await replicate() { return .rewound(to: offset) }
                     return .delivered(rejections(refused, batch))
                 case .notAccepted(let errors):
                     refused.merge(errors) { first, _ in first }
@@ -179,7 +185,7 @@ public actor RedisSink: ChangeSink {
         _ checkpoint: Checkpoint, _ transaction: Transaction, _ replies: [RESPValue]
     ) throws(PipelineError) {
         let found = try transaction.checkpoint(in: replies)
-        if let found, found.epoch > checkpoint.epoch { throw fenced(found) }
+        if configuration.isFenced, let found, found.epoch > checkpoint.epoch { throw fenced(found) }
         stored = checkpoint
         lastLook = .now
         backoff.reset()
@@ -197,6 +203,7 @@ public actor RedisSink: ChangeSink {
     private func examine(_ found: Checkpoint?, _ connection: RedisConnection) async throws -> Int64? {
         guard let context, let known = stored else { throw RedisSink.notStarted }
         lastLook = .now
+        guard configuration.isFenced else { return nil }
         if let found, found.epoch > known.epoch { throw fenced(found) }
         if let found, found.epoch == known.epoch, found.logID == known.logID, found.sent >= known.sent {
             // Larger: our transaction was executed and its answer lost. Sending it again tells what was refused.
@@ -208,6 +215,7 @@ public actor RedisSink: ChangeSink {
         var claim = try Claim(
             lost: found, known: known, context: context, configuration: configuration, key: key)
         claim.checkpoint.epoch = known.epoch
+        if claim.missesChanges { try await context.repeatSnapshot() }
         let now = try await read(connection, watching: true)
         if now != found { return try await examine(now, connection) }
         // Refused where the watch was broken before it was set anew, or by another owner: look again.
@@ -222,7 +230,7 @@ public actor RedisSink: ChangeSink {
 
     private func read(_ connection: RedisConnection, watching: Bool) async throws -> Checkpoint? {
         var batch = RedisCommandBatch()
-        if watching { batch.append("WATCH", key) }
+        if watching, configuration.isFenced { batch.append("WATCH", key) }
         CheckpointRecord.appendRead(key: key, to: &batch)
         let replies = try await connection.send(batch)
         for case .error(let error) in replies {
@@ -239,7 +247,7 @@ public actor RedisSink: ChangeSink {
     private func write(_ checkpoint: Checkpoint, _ connection: RedisConnection) async throws -> Bool {
         let transaction = Transaction(
             [], excluding: [], checkpoint: checkpoint, key: key,
-            encoder: CommandEncoder(trim: nil, usesServerIDs: false))
+            encoder: CommandEncoder(trim: nil, usesServerIDs: false), isFenced: configuration.isFenced)
         let replies = try await connection.send(transaction.commands)
         switch transaction.outcome(of: replies) {
         case .executed:
@@ -256,9 +264,54 @@ public actor RedisSink: ChangeSink {
         }
     }
 
+    /// `WAIT`, again and again, until enough replicas have what was written; nothing is written again for it.
+    ///
+    /// Returns the offset to go back to where a failover has lost it.
+    private func replicate() async throws -> Int64? {
+        guard let wait = configuration.wait else { return nil }
+        while true {
+            try Task.checkCancellation()
+            do {
+                let connection: RedisConnection
+                if let link, !link.isClosed {
+                    connection = link
+                } else {
+                    switch try await attached() {
+                    case .rewound(let offset): return offset
+                    case .ready(let ready): connection = ready
+                    }
+                    // WAIT waits for what its own connection has written: on a new one that has to be something.
+                    guard let stored, try await write(stored, connection) else {
+                        let found = try await read(connection, watching: true)
+                        if let offset = try await examine(found, connection) { return offset }
+                        await connection.close()
+                        continue
+                    }
+                }
+                var batch = RedisCommandBatch()
+                batch.append("WAIT", "\(wait.replicas)", "\(wait.timeoutMilliseconds)")
+                switch try await connection.send(batch).first {
+                case .integer(let count)? where count >= wait.replicas:
+                    backoff.reset()
+                    return nil
+                case .error(let error)?:
+                    throw fatal(error)
+                case .integer(let count)?:
+                    try await self.wait(
+                        RedisServerError(
+                            message: "\(count) of \(wait.replicas) replicas have what was written"))
+                default:
+                    throw RedisError(code: .protocolViolation, message: "an answer to WAIT of another form")
+                }
+            } catch let error as RedisError {
+                try await lost(error)
+            }
+        }
+    }
+
     private func encoder(_ context: SinkContext) async throws -> CommandEncoder {
         CommandEncoder(
-            trim: try await guardian.trim(configuration.stream.trim, context, floor: stored?.floor ?? 0),
+            trim: try await guardian.trim(configuration.stream.trim, context),
             usesServerIDs: configuration.stream.id == .auto)
     }
 
@@ -342,6 +395,17 @@ public actor RedisSink: ChangeSink {
         return .unavailable(
             "\(configuration.redis.endpoint) refuses what sink \(configuration.sink) needs for \(key): "
                 + error.message)
+    }
+}
+
+/// Replicas that must have acknowledged a batch (`WAIT`), and how long one round of waiting takes.
+public struct ReplicaWait: Sendable, Hashable {
+    public var replicas: Int
+    public var timeoutMilliseconds: Int64
+
+    public init(replicas: Int, timeoutMilliseconds: Int64) {
+        self.replicas = replicas
+        self.timeoutMilliseconds = timeoutMilliseconds
     }
 }
 

@@ -136,9 +136,11 @@ final class StreamGuard {
     }
 
     /// The trimming of the next transaction; an age is turned into an ID by the log's time index, once a minute.
-    func trim(
-        _ trim: StreamOptions.Trim?, _ context: SinkContext, floor: UInt16
-    ) async throws -> CommandEncoder.StreamTrim? {
+    ///
+    /// The log's own generation of that offset is a lower bound of what its entry has: a raised floor holds for
+    /// later entries only, and must not cut off those before.
+    func trim(_ trim: StreamOptions.Trim?, _ context: SinkContext) async throws -> CommandEncoder.StreamTrim?
+    {
         switch trim {
         case nil:
             return nil
@@ -148,7 +150,7 @@ final class StreamGuard {
             if let minimum, minimum.until > .now { return .minimumID(minimum.id) }
             let offset = try await context.offset(wallClockMilliseconds() - milliseconds)
             let id = StreamID(
-                generation: max(context.generation(of: offset), floor), offset: offset, index: 0)
+                generation: context.generation(of: offset), offset: offset, index: 0)
             minimum = (id, .now + StreamGuard.trimInterval)
             return .minimumID(id)
         }

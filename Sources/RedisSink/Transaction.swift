@@ -33,7 +33,7 @@ struct Transaction {
     /// - Parameter excluded: changes (by index) that the server has refused already.
     init(
         _ changes: [MappedChange], excluding excluded: Set<Int>, checkpoint: Checkpoint, key: String,
-        encoder: CommandEncoder
+        encoder: CommandEncoder, isFenced: Bool
     ) {
         self.changes = changes
         self.key = key
@@ -45,7 +45,7 @@ struct Transaction {
         }
         CheckpointRecord.appendWrite(of: checkpoint, key: key, to: &commands)
         commands.append("EXEC")
-        commands.append("WATCH", key)
+        if isFenced { commands.append("WATCH", key) } else { commands.append("UNWATCH") }
         CheckpointRecord.appendRead(key: key, to: &commands)
     }
 

@@ -26,13 +26,17 @@ struct WatchCapture: Sendable {
 
     func run(_ recovered: RecoveredCapture) async throws {
         var machine = WatchMachine(
-            scope: configuration.scope, mode: configuration.snapshot, recovered: consume recovered)
+            WatchMachine.Options(
+                scope: configuration.scope, mode: configuration.snapshot,
+                deletesWhatLeftTheScope: configuration.deletesWhatLeftTheScope,
+                resyncs: configuration.resyncs),
+            recovered: consume recovered)
         var state = LoopState(position: machine.position)
         do {
             while true {
                 let events = try await client.nextEvents(timeout: WatchCapture.tick)
                 for event in events { try handle(event, &machine, &state) }
-                try checkReachable(state)
+                try await checkReachable(&state)
                 tick(&machine, &state)
                 client.send(machine.takeRequests())
                 await hand(machine.takeEntries(), &machine, &state)
@@ -110,26 +114,65 @@ struct WatchCapture: Sendable {
         }
     }
 
-    private func checkReachable(_ state: LoopState) throws(PipelineError) {
+    private func checkReachable(_ state: inout LoopState) async throws {
         let now = state.clock.now
         if !state.wasConnected, !configuration.waitsForServers,
             now - state.started >= ZooKeeperSource.startTimeout
         {
+            if state.behindSince != nil, let server = try await servingServer() {
+                throw behind(server, state)
+            }
             let servers = configuration.client.connect.servers.map { "\($0)" }.joined(separator: ",")
             let reason = state.lastError.map { ": \($0)" } ?? ""
-            throw .unavailable("no ZooKeeper server at \(servers) within 10 s\(reason)")
+            throw PipelineError.unavailable("no ZooKeeper server at \(servers) within 10 s\(reason)")
         }
         if state.handed.seen > .none, let since = state.behindSince,
             now - since >= ZooKeeperSource.behindTimeout
         {
-            throw .unavailable(
-                "every ZooKeeper server is behind zxid \(Zxid(state.handed.seen.value).hexadecimal), "
-                    + "which this log has seen: the ensemble is behind or another one")
+            if let server = try await servingServer() { throw behind(server, state) }
+            logger.warning("the ZooKeeper servers are there and serve nobody: no quorum; waiting")
+            state.behindSince = state.clock.now
+        }
+    }
+
+    private func behind(_ server: String, _ state: LoopState) -> PipelineError {
+        .unavailable(
+            "the ZooKeeper server \(server) serves others and is behind zxid \(state.handed.seen.hexadecimal), "
+                + "which this log has seen: the ensemble is behind, or another one (then: run --new-ensemble)"
+        )
+    }
+
+    /// A server that takes a session which has seen nothing. A server that is behind what we have seen and one
+    /// without a quorum both close our connection without a word; only the first takes others.
+    private func servingServer() async throws -> String? {
+        var settings = configuration.client
+        settings.minimumZxid = 0
+        let probe = ZooKeeperClient(configuration: settings, logger: logger)
+        return try await firstOf {
+            try await probe.run()
+            return nil
+        } or: {
+            let deadline = ContinuousClock.now + ZooKeeperSource.startTimeout
+            while ContinuousClock.now < deadline {
+                for case .connected(_, _, let server) in try await probe.nextEvents(
+                    timeout: WatchCapture.tick)
+                {
+                    return "\(server)"
+                }
+            }
+            return nil
         }
     }
 
     private func tick(_ machine: inout WatchMachine, _ state: inout LoopState) {
         let now = state.clock.now
+        let owed = ingest.takeOwedSnapshots()
+        if !owed.isEmpty {
+            logger.warning(
+                "every live node is read once more for sinks that the log cannot serve",
+                metadata: ["sinks": "\(owed.joined(separator: ", "))"])
+            machine.repeatSnapshot(for: owed)
+        }
         if machine.isWalking, now - state.lastProgress >= WatchCapture.progressInterval {
             state.lastProgress = now
             logger.info("reading the tree", metadata: ["nodes": "\(machine.counters.nodesRead)"])
@@ -168,8 +211,12 @@ struct WatchCapture: Sendable {
         let position = machine.position
         let now = state.clock.now
         let isDue = position != state.handed && now - state.lastHanded >= WatchCapture.positionInterval
-        let endsBaseline = configuration.snapshot == .never && entries.contains { $0.isSnapshotEnd }
-        guard !entries.isEmpty || isDue else { return }
+        let repeated = machine.takeRepeated()
+        guard !entries.isEmpty || isDue || !repeated.isEmpty else { return }
+        if configuration.snapshot == .never, entries.contains(where: \.isSnapshotEnd) {
+            await handBaseline(entries, repeated, &machine, &state)
+            return
+        }
         var batch = CaptureBatch(
             entries: [], position: CapturePosition(seen: position.seen, settled: state.handed.settled))
         var bytes = 0
@@ -186,18 +233,38 @@ struct WatchCapture: Sendable {
         }
         batch.position = position
         // While a snapshot runs one change is held back: what is known is then ahead of the log.
-        if !machine.isWalking, endsBaseline || ingest.wantsKnownState { batch.known = machine.known }
+        if !machine.isWalking, ingest.wantsKnownState { batch.known = machine.known }
+        batch.repeatedFor = repeated
         await ingest.append(batch)
         state.handed = position
         state.lastHanded = now
     }
 
+    /// The baseline of `snapshot: never` is nowhere but in the known state: that is written first, and the end of
+    /// the walk after it. A crash in between finds the one or reads the baseline again.
+    private func handBaseline(
+        _ entries: [CaptureEntry], _ repeated: [String], _ machine: inout WatchMachine,
+        _ state: inout LoopState
+    ) async {
+        var position = machine.position
+        position.settled = state.handed.settled
+        await ingest.append(
+            CaptureBatch(
+                entries: entries.filter { !$0.isSnapshotEnd }, position: position, known: machine.known))
+        var end = CaptureBatch(entries: [.snapshotEnd], position: machine.position)
+        end.repeatedFor = repeated
+        await ingest.append(end)
+        state.handed = machine.position
+        state.lastHanded = .now
+    }
+
     /// The last batch of an orderly end, with what is known.
     private func handOver(_ machine: inout WatchMachine, _ state: inout LoopState) async {
         machine.stop()
-        let batch = CaptureBatch(
-            entries: machine.takeEntries(), position: state.handed, known: machine.known)
-        await ingest.append(batch)
+        // What is queued was read under this position; it is not settled.
+        let position = CapturePosition(seen: machine.position.seen, settled: state.handed.settled)
+        let known = machine.isWalking ? nil : machine.known
+        await ingest.append(CaptureBatch(entries: machine.takeEntries(), position: position, known: known))
     }
 }
 

@@ -54,8 +54,17 @@ struct WatchMachine {
         }
     }
 
-    private let scope: CaptureScope
-    private let mode: SnapshotMode
+    /// What may differ between captures.
+    struct Options {
+        var scope: CaptureScope
+        var mode = SnapshotMode.initial
+        var deletesWhatLeftTheScope = false
+        var resyncs = true
+    }
+
+    private let options: Options
+    private var scope: CaptureScope { options.scope }
+    private var mode: SnapshotMode { options.mode }
     /// What the log will say of every node once all entries handed out are in it.
     private(set) var known: KnownState
     private(set) var counters = Counters()
@@ -88,12 +97,19 @@ struct WatchMachine {
     private var hidden: Set<String> = []
     private var wasHidden: Set<String> = []
     private var isFirstWalk = true
+    /// The path that was probed last.
+    private var lastProbed = ""
+
+    // Snapshots repeated for one sink.
+    private var owed: [String] = []
+    /// Those that the walk under way serves.
+    private var repeating: [String] = []
+    private var repeated: [String] = []
 
     private var emitter = EntryEmitter()
 
-    init(scope: CaptureScope, mode: SnapshotMode, recovered: RecoveredCapture) {
-        self.scope = scope
-        self.mode = mode
+    init(_ options: Options, recovered: RecoveredCapture) {
+        self.options = options
         known = recovered.known
         seen = recovered.position.seen
         settled = recovered.position.settled
@@ -113,7 +129,7 @@ struct WatchMachine {
         eventQueueHead = 0
         queued = [:]
         isAttached = true
-        walkFromRoots()
+        if options.resyncs || isFirstWalk { walkFromRoots() }
         for path in scope.paths {
             ask(.watch, .addWatch(path, .persistentRecursive))
         }
@@ -128,7 +144,30 @@ struct WatchMachine {
     /// Asks whether nodes that had been hidden from the session can be read now; one that can starts a resync.
     mutating func probeHidden() {
         guard !isWalking, isAttached else { return }
-        for path in hidden.prefix(WatchMachine.probes) { ask(.probe(path: path), .getData(path)) }
+        // Never the same few: the next ones in order, and from the beginning after the last.
+        let paths = hidden.sorted()
+        let start = paths.firstIndex { $0 > lastProbed } ?? 0
+        for path in (paths[start...] + paths[..<start]).prefix(WatchMachine.probes) {
+            lastProbed = path
+            ask(.probe(path: path), .getData(path))
+        }
+    }
+
+    /// Every live node is told once more, to these sinks alone.
+    mutating func repeatSnapshot(for sinks: [String]) {
+        // Whoever asked for no snapshot gets none now.
+        guard mode != .never else {
+            repeated += sinks
+            return
+        }
+        owed += sinks.filter { !owed.contains($0) }
+        if isAttached, !isWalking { walkFromRoots() }
+    }
+
+    /// The sinks whose repeated snapshot is complete with the entries handed out.
+    mutating func takeRepeated() -> [String] {
+        defer { repeated = [] }
+        return repeated
     }
 
     private mutating func probed(_ path: String, _ result: Result<ZooKeeperResponse, ZooKeeperError>) {
@@ -148,13 +187,26 @@ struct WatchMachine {
     private mutating func beginWalk() {
         walkReason = known.scope == nil ? .initial : (isFirstWalk && mode == .always ? .always : .resync)
         if walkReason == .resync { counters.resyncs += 1 }
-        if isFirstWalk || known.scope != scope { known.nodes = known.nodes.filter { scope.contains($0.key) } }
         isWalking = true
         walkPending = 0
-        unvisited = Set(known.nodes.keys)
+        repeating = owed
         wasHidden.formUnion(hidden)
         hidden = []
         emitter.beginSnapshot(SnapshotBegin(reason: walkReason, scope: scope))
+        if isFirstWalk || known.scope != scope { leaveScope() }
+        unvisited = Set(known.nodes.keys)
+    }
+
+    /// What is known of paths outside is forgotten, or deleted where that is asked for.
+    private mutating func leaveScope() {
+        let outside = known.nodes.filter { !scope.contains($0.key) }
+        guard options.deletesWhatLeftTheScope else {
+            for path in outside.keys { known.nodes.removeValue(forKey: path) }
+            return
+        }
+        for (path, node) in outside.sorted(by: { $0.key > $1.key }) {
+            emitDelete(path, node, zxid: max(seen, node.mzxid))
+        }
     }
 
     mutating func notified(_ notification: WatchNotification) {
@@ -256,7 +308,8 @@ struct WatchMachine {
             window.read(bytes.count)
             counters.nodesRead += 1
             unvisited.remove(path)
-            compare(path, bytes, NodeStat(stat), reason)
+            let isTold = compare(path, bytes, NodeStat(stat), reason)
+            if !isTold, reason == .walk { tellAgain(path, bytes, NodeStat(stat)) }
             if reason == .walk, stat.numChildren > 0 { walkStack.append(.children(path: path)) }
         case .failure(let error) where error.code == .noNode:
             unvisited.remove(path)
@@ -302,23 +355,40 @@ struct WatchMachine {
 
     // MARK: Comparison
 
-    private mutating func compare(_ path: String, _ bytes: [UInt8], _ stat: NodeStat, _ reason: Reason) {
+    /// Whether the log hears of it.
+    private mutating func compare(
+        _ path: String, _ bytes: [UInt8], _ stat: NodeStat, _ reason: Reason
+    ) -> Bool {
         guard let old = known.nodes[path] else {
             let isNews =
                 reason == .created || (known.scope?.contains(path) ?? false) && !isBelow(wasHidden, path)
             if isNews { counters.missedValues += Int(max(stat.version, 0)) }
             emit(isNews ? .create : .read, path, bytes, stat)
-            return
+            return true
         }
-        if stat.czxid > old.czxid {
+        // No server behind what the log has seen is read, so a lower zxid comes from a new ensemble, perhaps one that
+        // an earlier start began to compare.
+        if stat.czxid > old.czxid || isFirstWalk && stat.czxid != old.czxid {
             emitDelete(path, old, zxid: Zxid(stat.czxid.value - 1))
             counters.missedValues += Int(max(stat.version, 0))
             emit(.create, path, bytes, stat)
-        } else if stat.mzxid > old.mzxid {
+        } else if stat.mzxid > old.mzxid || isFirstWalk && stat.mzxid != old.mzxid {
             counters.missedValues += max(Int(stat.version) - Int(old.version) - 1, 0)
             emit(.update, path, bytes, stat)
         } else if isWalking, walkReason == .always, reason == .walk {
             emit(.read, path, bytes, stat)
+        } else {
+            return false
+        }
+        return true
+    }
+
+    private mutating func tellAgain(_ path: String, _ bytes: [UInt8], _ stat: NodeStat) {
+        for sink in repeating {
+            emitter.emit(
+                Change(
+                    operation: .read, path: path, data: bytes, zxid: stat.mzxid, timestamp: stat.mtime,
+                    stat: stat, onlyFor: sink))
         }
     }
 
@@ -369,6 +439,10 @@ struct WatchMachine {
         known.scope = scope
         known.openScope = nil
         emitter.endSnapshot()
+        repeated += repeating
+        owed.removeAll { repeating.contains($0) }
+        repeating = []
+        if !owed.isEmpty { walkFromRoots() }
     }
 
     // MARK: Requests

@@ -12,6 +12,13 @@ public struct ZooKeeperSource: ChangeSource {
         public var snapshot: SnapshotMode
         /// Wait for a first connection for ever instead of `ZooKeeperSource.startTimeout`.
         public var waitsForServers: Bool
+        /// What is known is of another ensemble, or of a later state of this one: any difference is a change, and
+        /// servers behind it are taken.
+        public var isNewEnsemble = false
+        /// Paths that have left the scope are deleted instead of forgotten.
+        public var deletesWhatLeftTheScope = false
+        /// Without, nothing is compared after a reconnect. For tests that show what it is good for.
+        public var resyncs = true
 
         public init(
             client: ZooKeeperConfiguration, scope: CaptureScope, snapshot: SnapshotMode, waitsForServers: Bool
@@ -37,7 +44,12 @@ public struct ZooKeeperSource: ChangeSource {
     }
 
     public func run(into ingest: Ingest) async throws {
-        let recovered = await ingest.recover()
+        var recovered = await ingest.recover()
+        if configuration.isNewEnsemble {
+            recovered.position = .start
+            logger.warning(
+                "a new ensemble: what is known of the old one is compared, any difference is a change")
+        }
         var settings = configuration.client
         settings.minimumZxid = max(settings.minimumZxid, recovered.position.seen.value)
         let client = ZooKeeperClient(configuration: settings, logger: logger)
@@ -51,7 +63,7 @@ public struct ZooKeeperSource: ChangeSource {
                     throw PipelineError.unavailable("ZooKeeper: \(error)")
                 }
             }
-            group.addTask { try await capture.run(recovered) }
+            group.addTask { [recovered] in try await capture.run(recovered) }
             defer { group.cancelAll() }
             try await group.next()
         }

@@ -11,23 +11,36 @@ import SystemPackage
 import ZooKeeperClient
 import ZooKeeperSource
 
+/// How this run differs from others of the same definition.
+struct RunOptions {
+    var stopsWhenCaughtUp = false
+    var takesOver = false
+    var waitsForServers = false
+    var isNewEnsemble = false
+    var deletesWhatLeftTheScope = false
+    /// Off only to show that tests notice what it is good for.
+    var resyncs = true
+    /// Likewise.
+    var isFenced = true
+}
+
 /// Makes the parts of a pipeline from its definition. The one place that knows every kind of source and sink.
 struct Assembly {
     let definition: PipelineDefinition
+    var options = RunOptions()
 
     /// The log's directory: segments lie directly in it.
     var directory: FilePath { FilePath(definition.log.directory).appending(definition.name) }
 
-    func setup(
-        stopsWhenCaughtUp: Bool, takesOver: Bool, waitsForServers: Bool, logger: Logger
-    ) throws -> PipelineSetup {
+    func setup(logger: Logger) throws -> PipelineSetup {
         PipelineSetup(
             name: definition.name, directory: directory, log: logConfiguration,
             retainsByForce: definition.log.retainForce,
             mapper: Mapper(transform: definition.transform, sinks: definition.sinks.map(\.specification)),
-            source: try source(waitsForServers: waitsForServers, logger: logger),
+            source: try source(logger: logger),
             sinks: try definition.sinks.map { try sink($0, logger: logger) }, onError: errorPolicy,
-            stopsWhenCaughtUp: stopsWhenCaughtUp, takesOver: takesOver, logger: logger)
+            stopsWhenCaughtUp: options.stopsWhenCaughtUp, takesOver: options.takesOver,
+            isNewEnsemble: options.isNewEnsemble, logger: logger)
     }
 
     /// Where each sink keeps its checkpoint, in the order of the definition.
@@ -56,7 +69,7 @@ struct Assembly {
         }
     }
 
-    private func source(waitsForServers: Bool, logger: Logger) throws -> any ChangeSource {
+    private func source(logger: Logger) throws -> any ChangeSource {
         let source = definition.source
         var client: ZooKeeperConfiguration
         do {
@@ -77,11 +90,13 @@ struct Assembly {
             case .never: .never
             case .whenNeeded: .whenNeeded
             }
-        return ZooKeeperSource(
-            ZooKeeperSource.Configuration(
-                client: client, scope: CaptureScope(paths: source.paths, excluded: source.exclude),
-                snapshot: snapshot, waitsForServers: waitsForServers),
-            logger: logger)
+        var configuration = ZooKeeperSource.Configuration(
+            client: client, scope: CaptureScope(paths: source.paths, excluded: source.exclude),
+            snapshot: snapshot, waitsForServers: options.waitsForServers)
+        configuration.isNewEnsemble = options.isNewEnsemble
+        configuration.deletesWhatLeftTheScope = options.deletesWhatLeftTheScope
+        configuration.resyncs = options.resyncs
+        return ZooKeeperSource(configuration, logger: logger)
     }
 
     private func sink(_ sink: SinkDefinition, logger: Logger) throws -> SinkSetup {
@@ -102,11 +117,14 @@ struct Assembly {
     private func redisSink(_ sink: SinkDefinition, _ stream: StreamOptions, _ logger: Logger) throws
         -> RedisSink
     {
-        RedisSink(
-            RedisSink.Configuration(
-                pipeline: definition.name, sink: sink.name, redis: try redis(sink),
-                onMissingCheckpoint: missingCheckpoint(sink), stream: stream, owner: Assembly.owner),
-            logger: logger)
+        var configuration = RedisSink.Configuration(
+            pipeline: definition.name, sink: sink.name, redis: try redis(sink),
+            onMissingCheckpoint: missingCheckpoint(sink), stream: stream, owner: Assembly.owner)
+        configuration.wait = sink.wait.map {
+            ReplicaWait(replicas: $0.replicas, timeoutMilliseconds: $0.timeoutMilliseconds)
+        }
+        configuration.isFenced = options.isFenced
+        return RedisSink(configuration, logger: logger)
     }
 
     private func checkpointStore(_ sink: SinkDefinition) throws -> any CheckpointStore {

@@ -25,6 +25,19 @@ struct Run: AsyncParsableCommand {
     @Flag(help: "Wait for ZooKeeper for ever instead of 10 seconds.")
     var wait = false
 
+    @Flag(
+        help: "The ensemble is another one, or was restored from a backup: take any difference as a change.")
+    var newEnsemble = false
+
+    @Flag(help: "Delete what has left the scope by an edit of paths or exclude, instead of forgetting it.")
+    var scopeDeletes = false
+
+    @Flag(name: .customLong("unsafe-no-resync"), help: .private)
+    var skipsResync = false
+
+    @Flag(name: .customLong("unsafe-no-fence"), help: .private)
+    var skipsFence = false
+
     @Option(help: "trace, debug, info, notice, warning, error or critical.")
     var logLevel: LogLevel = .info
 
@@ -34,11 +47,12 @@ struct Run: AsyncParsableCommand {
             LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
             var logger = Logger(label: "millrace")
             logger.logLevel = logLevel.level
+            let options = RunOptions(
+                stopsWhenCaughtUp: untilCaughtUp, takesOver: takeOver, waitsForServers: wait,
+                isNewEnsemble: newEnsemble, deletesWhatLeftTheScope: scopeDeletes, resyncs: !skipsResync,
+                isFenced: !skipsFence)
             let pipelines = try definitions.map { definition in
-                Pipeline(
-                    try Assembly(definition: definition).setup(
-                        stopsWhenCaughtUp: untilCaughtUp, takesOver: takeOver, waitsForServers: wait,
-                        logger: logger))
+                Pipeline(try Assembly(definition: definition, options: options).setup(logger: logger))
             }
             try await run(pipelines, logger)
         }

@@ -110,7 +110,8 @@ import Testing
         _ = try await sink.start(
             SinkContext(
                 logID: "log", generations: [Generation(number: 0, firstOffset: 0)], startOffset: 0,
-                endOffset: end.value, takeOver: false, offset: { _ in 0 }, startGeneration: { $0 + 1 }))
+                endOffset: end.value, takeOver: false, offset: { _ in 0 }, startGeneration: { $0 + 1 },
+                repeatSnapshot: {}))
         end.set(8)
         for offsets: Range<Int64> in [0..<5, 5..<8] {
             _ = try await sink.deliver(batch(offsets))

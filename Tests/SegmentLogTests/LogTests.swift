@@ -139,7 +139,7 @@ import Testing
         #expect(writer.startOffset > 20)
         #expect(try read(scratch.path, from: writer.startOffset).count == 100 - Int(writer.startOffset))
         let error = #expect(throws: LogError.self) { try LogReader(scratch.path, from: 0) }
-        #expect(error?.code == .notFound && error?.message.contains("\(writer.startOffset)") == true)
+        #expect(error?.code == .trimmed && error?.message.contains("\(writer.startOffset)") == true)
         try writer.close()
     }
 

@@ -86,7 +86,7 @@ struct FakeTree {
 /// Drives a machine against a tree.
 struct Bench {
     var machine = WatchMachine(
-        scope: CaptureScope(paths: ["/t"], excluded: []), mode: .initial,
+        WatchMachine.Options(scope: CaptureScope(paths: ["/t"], excluded: [])),
         recovered: RecoveredCapture(known: KnownState(), position: .start))
     private(set) var entries: [CaptureEntry] = []
 

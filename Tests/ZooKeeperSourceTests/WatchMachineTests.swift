@@ -147,6 +147,86 @@ import ZooKeeperClient
         #expect(bench.lines() == ["begin", "d /t/secret/x last", "end"])
     }
 
+    @Test func aSinkThatIsOwedEveryNodeGetsItAlone() throws {
+        var tree = FakeTree(["/t", "/t/a"])
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        _ = bench.lines()
+        _ = tree.set("/t/a")
+        bench.machine.repeatSnapshot(for: ["late"])
+        try bench.settle(&tree)
+        let changes = bench.drain().compactMap { entry -> Change? in
+            if case .change(let change) = entry { change } else { nil }
+        }
+        #expect(changes.map(\.path).sorted() == ["/t", "/t/a"])
+        // What the walk finds changed is told to all, and need not be told again.
+        #expect(changes.first { $0.path == "/t" }?.onlyFor == "late")
+        #expect(changes.first { $0.path == "/t/a" }?.onlyFor == nil)
+        #expect(bench.machine.takeRepeated() == ["late"])
+        #expect(bench.machine.takeRepeated() == [])
+    }
+
+    @Test func aRepeatedSnapshotSurvivesTheConnection() throws {
+        var tree = FakeTree(["/t", "/t/a"])
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        bench.machine.repeatSnapshot(for: ["late"])
+        _ = bench.machine.takeRequests()
+        try bench.connectAndSettle(&tree)
+        #expect(bench.lines().filter { $0.hasPrefix("r") }.count == 2 + 2)
+        #expect(bench.machine.takeRepeated() == ["late"])
+    }
+
+    @Test func anotherEnsembleIsCompared() throws {
+        var old = FakeTree(["/t", "/t/a", "/t/b", "/x", "/y", "/z"])
+        for _ in 0..<5 { _ = old.set("/t/a") }
+        var bench = Bench()
+        try bench.connectAndSettle(&old)
+        var restored = FakeTree(["/t", "/t/a", "/t/c"])
+        var later = Bench()
+        later.machine = WatchMachine(
+            WatchMachine.Options(scope: CaptureScope(paths: ["/t"], excluded: [])),
+            recovered: RecoveredCapture(known: bench.machine.known, position: .start))
+        try later.connectAndSettle(&restored)
+        let lines = Set(later.lines())
+        // /t/a has a lower mzxid than what was known of it.
+        #expect(lines.isSuperset(of: ["begin", "u /t/a true", "c /t/c true", "d /t/b last", "end"]))
+    }
+
+    @Test func whatLeavesTheScopeIsForgottenOrDeleted() throws {
+        for deletes in [false, true] {
+            var tree = FakeTree(["/t", "/t/a", "/t/b"])
+            var bench = Bench()
+            try bench.connectAndSettle(&tree)
+            var edited = Bench()
+            edited.machine = WatchMachine(
+                WatchMachine.Options(
+                    scope: CaptureScope(paths: ["/t/a"], excluded: []), deletesWhatLeftTheScope: deletes),
+                recovered: RecoveredCapture(known: bench.machine.known, position: .start))
+            try edited.connectAndSettle(&tree)
+            #expect(
+                edited.lines()
+                    == (deletes ? ["begin", "d /t/b true", "d /t last", "end"] : ["begin", "end"]))
+            #expect(Array(edited.machine.known.nodes.keys) == ["/t/a"])
+        }
+    }
+
+    @Test func everyHiddenPathIsProbedInTurn() throws {
+        var tree = FakeTree(["/t"] + (0..<250).map { "/t/\($0)" })
+        tree.forbidden = Set((0..<250).map { "/t/\($0)" })
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        #expect(bench.machine.hiddenPaths == 250)
+        var probed: Set<String> = []
+        for _ in 0..<3 {
+            bench.machine.probeHidden()
+            let requests = bench.machine.takeRequests()
+            for case .getData(let path) in requests.map(\.request) { probed.insert(path) }
+            try bench.answer(requests, &tree)
+        }
+        #expect(probed.count == 250)
+    }
+
     @Test func aRandomHistoryEndsEqual() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("seed \(seed)")

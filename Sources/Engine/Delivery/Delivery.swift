@@ -18,7 +18,7 @@ struct Delivery: Sendable {
     private static let idleInterval = Duration.seconds(1)
 
     func run() async throws {
-        var position = try await sink.start(await context())
+        var position = try await sink.start(context())
         progress.confirmed.set(position)
         try await feed.seek(to: position)
         logger.info("delivery starts", metadata: ["sink": "\(name)", "offset": "\(position)"])
@@ -41,6 +41,7 @@ struct Delivery: Sendable {
                 _ = try await log.tail.wait(until: position + 1, timeout: Delivery.idleInterval)
                 continue
             }
+            if let gap = portion.gap { try await bridge(gap) }
             async let following = feed.next(below: log.tail.value)
             let outcome = try await sink.deliver(portion.batch)
             prepared = try await following
@@ -59,28 +60,32 @@ struct Delivery: Sendable {
         }
     }
 
-    private func context() async -> SinkContext {
-        let tail = log.tail
-        return SinkContext(
-            logID: log.logID, generations: await log.generations, startOffset: await log.startOffset,
-            endOffset: tail.value, takeOver: takeOver,
+    private func context() -> SinkContext {
+        SinkContext(
+            logID: log.logID, generations: log.generations, startOffset: log.startOffset,
+            endOffset: log.tail.value, takeOver: takeOver,
             offset: { try await feed.offset(atOrAfter: $0) },
-            startGeneration: { try await log.startGeneration(above: $0) })
+            startGeneration: { try await log.startGeneration(above: $0) },
+            repeatSnapshot: { try await log.oweSnapshot(to: name) })
     }
 
     private func rewind(to offset: Int64) async throws -> Int64 {
-        let start = await log.startOffset
+        let start = log.startOffset
         let target = max(offset, start)
-        if offset < start {
-            logger.error(
-                "the sink has lost changes that the log no longer holds",
-                metadata: ["sink": "\(name)", "from": "\(offset)", "log_start": "\(start)"])
-        }
+        if offset < start { try await bridge(offset..<start) }
         logger.warning(
             "the sink has lost what it had acknowledged; delivering again",
             metadata: ["sink": "\(name)", "offset": "\(target)"])
         try await feed.seek(to: target)
         progress.rewound(to: target)
         return target
+    }
+
+    /// What the log no longer holds is made good by every live node, as it is now.
+    private func bridge(_ gap: Range<Int64>) async throws {
+        logger.error(
+            "the log no longer holds what the sink has not taken; every live node follows once more",
+            metadata: ["sink": "\(name)", "offset": "\(gap.lowerBound)", "log_start": "\(gap.upperBound)"])
+        try await log.oweSnapshot(to: name)
     }
 }

@@ -16,6 +16,7 @@ actor DeliveryFeed {
     /// Mapped and not yet handed out.
     private var queue: ArraySlice<FeedItem> = []
     private var settled = Zxid.none
+    private var gap: Range<Int64>?
 
     /// What becomes of one offset: writes (often none), or the reason why there are none.
     private struct FeedItem {
@@ -27,6 +28,8 @@ actor DeliveryFeed {
     struct Portion: Sendable {
         var batch: MappedBatch
         var failures: [Rejection]
+        /// Offsets before the batch that retention has removed before they could be delivered.
+        var gap: Range<Int64>?
     }
 
     /// Changes handed out at once; a transaction of this size is far below any server's limit.
@@ -43,10 +46,27 @@ actor DeliveryFeed {
     /// The next call of `next` begins at `offset`.
     func seek(to offset: Int64) throws(PipelineError) {
         queue = []
+        gap = nil
         do {
-            reader = try LogReader(directory, from: offset)
+            try open(at: offset)
         } catch {
             throw PipelineError(log: error)
+        }
+    }
+
+    /// Where retention is faster than the sink, reading goes on at the log's start.
+    private func open(at offset: Int64) throws(LogError) {
+        var attempts = 0
+        while true {
+            do {
+                let start = try LogDirectory.startOffset(directory)
+                reader = try LogReader(directory, from: max(offset, start))
+                if offset < start { gap = offset..<start }
+                return
+            } catch {
+                attempts += 1
+                guard error.code == .trimmed, attempts < 10 else { throw error }
+            }
         }
     }
 
@@ -91,7 +111,8 @@ actor DeliveryFeed {
         let batch = MappedBatch(
             offsets: start..<end, changes: changes, settled: queue.isEmpty ? settled : .none,
             generation: generation)
-        return Portion(batch: batch, failures: failures)
+        defer { gap = nil }
+        return Portion(batch: batch, failures: failures, gap: gap)
     }
 
     /// Reads batches of the log until a portion is full or the limit is reached.
@@ -99,7 +120,7 @@ actor DeliveryFeed {
         var items: [FeedItem] = []
         var bytes = 0
         while items.count < DeliveryFeed.portionChanges, bytes < DeliveryFeed.portionBytes,
-            let batch = try reader?.next(below: limit)
+            let batch = try read(below: limit)
         {
             do {
                 try batch.forEach { record in
@@ -116,6 +137,17 @@ actor DeliveryFeed {
             if let position = try? CapturePosition(decoding: batch.position) { settled = position.settled }
         }
         queue = items[...]
+    }
+
+    private func read(below limit: Int64) throws(LogError) -> RecordBatch? {
+        let position = reader?.nextOffset ?? 0
+        do {
+            return try reader?.next(below: limit)
+        } catch {
+            guard error.code == .trimmed else { throw error }
+            try open(at: position)
+            return try reader?.next(below: limit)
+        }
     }
 
     private func map(_ change: Change, offset: Int64, generation: UInt16) -> FeedItem {

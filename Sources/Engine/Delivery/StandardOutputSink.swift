@@ -1,4 +1,5 @@
 import ChangeModel
+import Glibc
 import SegmentLog
 public import SystemPackage
 
@@ -39,7 +40,14 @@ public actor StandardOutputSink: ChangeSink {
             case .stop: throw PipelineError.failed("there is no checkpoint \(store.place)")
             }
         }
-        position = max(position, context.startOffset)
+        let start = context.startOffset
+        // `latest` asked for nothing from before.
+        if position < start
+            || found == nil && position == start && start > 0 && onMissingCheckpoint == .earliest
+        {
+            try await context.repeatSnapshot()
+        }
+        position = max(position, start)
         let checkpoint = Checkpoint(
             epoch: (found?.epoch ?? 0) + 1, sent: position, confirmed: position,
             generation: context.generation(of: position), logID: context.logID,
@@ -57,16 +65,34 @@ public actor StandardOutputSink: ChangeSink {
                 contentsOf: ChangeEnvelope.json(of: change.change, offset: change.offset, source: pipeline))
             lines.append(UInt8(ascii: "\n"))
         }
-        do {
-            try output.writeAll(lines)
-        } catch {
-            throw PipelineError.failed("standard output cannot be written: \(error)")
-        }
+        try write(lines)
         checkpoint?.sent = batch.offsets.upperBound
         checkpoint?.generation = batch.generation
         if let settled = checkpoint?.settled { checkpoint?.settled = max(settled, batch.settled) }
         return .delivered([])
     }
+
+    /// In pieces, and only when they can be taken: a reader that stands still must not hold up the end.
+    private func write(_ bytes: [UInt8]) throws {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            try Task.checkCancellation()
+            var wanted = pollfd(fd: output.rawValue, events: Int16(POLLOUT), revents: 0)
+            guard poll(&wanted, 1, StandardOutputSink.pollMilliseconds) != 0 else { continue }
+            do {
+                let piece = rest.prefix(StandardOutputSink.pieceBytes)
+                rest = rest.dropFirst(try piece.withUnsafeBytes { try output.write($0) })
+            } catch Errno.interrupted {
+                continue
+            } catch {
+                throw PipelineError.failed("standard output cannot be written: \(error)")
+            }
+        }
+    }
+
+    private static let pollMilliseconds: Int32 = 100
+    /// What a pipe takes at once when it takes anything (PIPE_BUF).
+    private static let pieceBytes = 4096
 
     public func confirm(_ offset: Int64) async {
         checkpoint?.confirmed = offset

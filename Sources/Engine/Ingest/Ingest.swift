@@ -31,6 +31,10 @@ public final class Ingest: Sendable {
     /// Whether the next batch should carry the known state, to be written beside the log.
     public var wantsKnownState: Bool { log.wantsKnownState }
 
+    /// Sinks that need every live node once more (`Change.onlyFor`); each is handed out once, and settled by the
+    /// batch that completes it.
+    public func takeOwedSnapshots() -> [String] { log.owed.take() }
+
     /// Queues a batch for the log; waits while too much is queued already. The batch is durable some time later.
     ///
     /// A cancelled task does not wait: its batch is queued beyond the limit, so that nothing the source has

@@ -20,7 +20,14 @@ public actor PipelineLog {
     private let states: KnownStateStore
     private var builder = RecordBatchBuilder()
     private var changesSinceState = 0
+    private nonisolated let bounds: Mutex<Bounds>
+    nonisolated let owed: OwedSnapshots
     private nonisolated let stateWanted = Mutex(false)
+
+    private struct Bounds {
+        var start: Int64
+        var generations: [Generation]
+    }
 
     /// What was known at the moment of opening, until the source takes it.
     private var recovered: RecoveredCapture?
@@ -46,6 +53,8 @@ public actor PipelineLog {
             changesSinceState = recovered.replayed
             nodesPerState = recovered.known.nodes.count
             self.recovered = recovered
+            bounds = Mutex(Bounds(start: writer.startOffset, generations: writer.generations))
+            owed = OwedSnapshots(log: directory)
         } catch {
             throw PipelineError(log: error)
         }
@@ -59,8 +68,8 @@ public actor PipelineLog {
         return recovered ?? RecoveredCapture(known: KnownState(), position: .start, replayed: 0)
     }
 
-    public var generations: [Generation] { writer.generations }
-    public var startOffset: Int64 { writer.startOffset }
+    public nonisolated var generations: [Generation] { bounds.withLock { $0.generations } }
+    public nonisolated var startOffset: Int64 { bounds.withLock { $0.start } }
     public var nextOffset: Int64 { writer.nextOffset }
 
     /// Whether the source should attach what it knows to its next batch.
@@ -81,6 +90,11 @@ public actor PipelineLog {
                 if isLast || batch.known != nil || builder.byteCount >= PipelineLog.writeBytes {
                     try write(position: batch.position)
                     if let known = batch.known { try save(known) }
+                }
+                if !batch.repeatedFor.isEmpty {
+                    try write(position: batch.position)
+                    try writer.sync()
+                    try owed.settle(batch.repeatedFor)
                 }
             }
         } catch {
@@ -114,6 +128,7 @@ public actor PipelineLog {
     }
 
     private func write(position: CapturePosition) throws(LogError) {
+        if builder.isEmpty, writer.lastPosition == position.bytes { return }
         let changes = builder.offsetCount
         _ = try writer.append(
             builder, position: position.bytes, timestampMilliseconds: wallClockMilliseconds())
@@ -154,15 +169,35 @@ public actor PipelineLog {
         } catch {
             throw PipelineError(log: error)
         }
+        noteBounds()
         return highest + 1
     }
 
     /// Removes whole segments that retention no longer asks for, none that holds `offset` or a later one.
     func enforceRetention(keeping offset: Int64?) throws(PipelineError) -> [RemovedSegment] {
         // The known state is rebuilt from its newest file and the records after it: they are kept too.
-        let floor = min(offset ?? .max, states.newestOffset ?? 0)
+        let stateOffset = states.newestOffset ?? 0
+        let floor = min(offset ?? .max, stateOffset)
+        defer {
+            noteBounds()
+            if writer.isRetentionHeldBack, stateOffset <= floor { requestKnownState() }
+        }
         do {
             return try writer.enforceRetention(nowMilliseconds: wallClockMilliseconds(), keeping: floor)
+        } catch {
+            throw PipelineError(log: error)
+        }
+    }
+
+    private func noteBounds() {
+        bounds.withLock { $0 = Bounds(start: writer.startOffset, generations: writer.generations) }
+    }
+
+    /// The log does not hold what this sink has not taken: the capture appends every live node for it once more.
+    /// Durable when it returns.
+    func oweSnapshot(to sink: String) throws(PipelineError) {
+        do {
+            try owed.add(sink)
         } catch {
             throw PipelineError(log: error)
         }

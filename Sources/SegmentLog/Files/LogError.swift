@@ -6,6 +6,8 @@ public struct LogError: Error, Hashable, CustomStringConvertible {
         /// Bytes that are not what was written.
         case corrupt
         case io, outOfSpace, permission, notFound
+        /// The offset lies before the log's start: retention has removed it.
+        case trimmed
         case invalidArgument, unsupportedVersion
         /// The writer has been closed, or has failed in a way that leaves the state of the disk unknown.
         case closed

@@ -13,6 +13,15 @@ struct Segment {
 
     var path: FilePath { directory.appending(Segment.name(baseOffset, ".lz4")) }
 
+    /// `nil` where retention has removed it since it was listed.
+    func open() throws(LogError) -> LogFile? {
+        do {
+            return try LogFile(path, .read)
+        } catch  where error.code == .notFound {
+            return nil
+        }
+    }
+
     /// The base offsets of the segments in a directory, ascending.
     static func list(_ directory: FilePath) throws(LogError) -> [Segment] {
         try AtomicFile.names(in: directory).compactMap { name in

@@ -44,7 +44,7 @@ public enum LogDirectory {
     public static func endOffset(_ directory: FilePath) throws(LogError) -> Int64 {
         let last = try segments(directory)
         var end = last[last.count - 1].baseOffset
-        try forEachHeader(last[last.count - 1]) { header, _ in
+        try forEachHeader(try LogFile(last[last.count - 1].path, .read)) { header, _ in
             end = header.lastOffset + 1
             return true
         }
@@ -58,9 +58,10 @@ public enum LogDirectory {
         var end: Int64 = 0
         var found: Int64?
         for segment in try segments(directory) {
-            let index = SegmentIndex.load(segment, size: try LogFile(segment.path, .read).size)
+            guard let file = try segment.open() else { continue }
+            let index = SegmentIndex.load(segment, size: try file.size)
             let start = index?.position(atOrAfter: timestampMilliseconds) ?? 0
-            try forEachHeader(segment, from: start) { header, _ in
+            try forEachHeader(file, from: start) { header, _ in
                 end = header.lastOffset + 1
                 if header.lastTimestamp >= timestampMilliseconds, header.lastOffset >= header.baseOffset {
                     found = header.baseOffset
@@ -88,12 +89,13 @@ public enum LogDirectory {
         var statistics: [SegmentStatistics] = []
         var end: Int64 = all[0].baseOffset
         for (number, segment) in all.enumerated() {
+            guard let file = try segment.open() else { continue }
             var one = SegmentStatistics(
                 file: Segment.name(segment.baseOffset, ".lz4"), baseOffset: segment.baseOffset,
-                lastOffset: segment.baseOffset - 1, fileBytes: try LogFile(segment.path, .read).size,
+                lastOffset: segment.baseOffset - 1, fileBytes: try file.size,
                 uncompressedBytes: 0, batches: 0, records: 0, firstTimestamp: 0, lastTimestamp: 0,
                 isClosed: number < all.count - 1)
-            try forEachHeader(segment) { header, _ in
+            try forEachHeader(file) { header, _ in
                 one.uncompressedBytes += Int64(header.rawLength)
                 one.records += Int(header.count)
                 if one.batches == 0 { one.firstTimestamp = header.firstTimestamp }
@@ -121,9 +123,8 @@ public enum LogDirectory {
 
     /// Visits the headers of a segment up to its end or what is torn there.
     private static func forEachHeader(
-        _ segment: Segment, from start: Int64 = 0, _ body: (BatchHeader, Int64) -> Bool
+        _ file: LogFile, from start: Int64 = 0, _ body: (BatchHeader, Int64) -> Bool
     ) throws(LogError) {
-        let file = try LogFile(segment.path, .read)
         let size = try file.size
         var position = start
         while case .batch(let header) = try Segment.header(file, at: position, size: size) {

@@ -15,20 +15,19 @@ public struct LogReader {
     /// The offset of the next record to be read.
     public private(set) var nextOffset: Int64
 
-    /// Throws `.notFound` where there is no log, or where the offset lies before its start.
+    /// Throws `.notFound` where there is no log, `.trimmed` where the offset lies before its start.
     public init(_ directory: FilePath, from offset: Int64) throws(LogError) {
         let segments = try Segment.list(directory)
         guard let first = segments.first else {
             throw LogError(code: .notFound, message: "there is no log here", file: directory.string)
         }
         guard offset >= first.baseOffset else {
-            throw LogError(
-                code: .notFound, message: "the log begins at offset \(first.baseOffset), not at \(offset)",
-                file: directory.string)
+            throw LogReader.trimmed(directory, first.baseOffset, offset)
         }
         self.directory = directory
         segment = segments.last { $0.baseOffset <= offset } ?? first
-        file = try LogFile(segment.path, .read)
+        guard let file = try segment.open() else { throw LogReader.trimmed(directory, offset + 1, offset) }
+        self.file = file
         do {
             codec = try LZ4Frame()
         } catch {
@@ -39,9 +38,16 @@ public struct LogReader {
         position = SegmentIndex.load(segment, size: try file.size)?.position(of: offset) ?? 0
     }
 
+    private static func trimmed(_ directory: FilePath, _ start: Int64, _ offset: Int64) -> LogError {
+        LogError(
+            code: .trimmed, message: "the log begins at offset \(start), not at \(offset)",
+            file: directory.string)
+    }
+
     /// The next batch; `nil` where no whole one is there yet, or where it reaches `limit`.
     ///
-    /// Throws `.corrupt` for damage that is not the end of the log being written.
+    /// Throws `.corrupt` for damage that is not the end of the log being written, `.trimmed` where retention has
+    /// removed what comes next.
     public mutating func next(below limit: Int64? = nil) throws(LogError) -> RecordBatch? {
         while true {
             let size = try file.size
@@ -94,13 +100,19 @@ public struct LogReader {
         guard position >= (try file.size) else { return true }
         guard following.baseOffset == max(nextOffset, segment.baseOffset) || following.baseOffset <= start
         else {
+            if let first = segments.first, first.baseOffset == following.baseOffset {
+                throw LogReader.trimmed(directory, first.baseOffset, nextOffset)
+            }
             throw LogError(
                 code: .corrupt,
                 message:
                     "offsets \(nextOffset) to \(following.baseOffset - 1) are missing between two segments",
                 file: following.path.string)
         }
-        file = try LogFile(following.path, .read)
+        guard let next = try following.open() else {
+            throw LogReader.trimmed(directory, following.baseOffset + 1, nextOffset)
+        }
+        file = next
         segment = following
         position = 0
         return true

@@ -1,3 +1,4 @@
+import Glibc
 import LZ4
 public import SystemPackage
 
@@ -20,6 +21,9 @@ public final class LogWriter {
     /// The position appended with the newest batch.
     public private(set) var lastPosition: [UInt8]
     public private(set) var lastTimestamp: Int64
+
+    /// Whether the last call of `enforceRetention` kept a segment for the sake of its `minimumOffset` alone.
+    public private(set) var isRetentionHeldBack = false
 
     private let directory: FilePath
     private let configuration: LogConfiguration
@@ -58,7 +62,7 @@ public final class LogWriter {
         }
         try AtomicFile.makeDirectory(directory)
         let lockFile = try LogFile(directory.appending("lock"), .create)
-        guard try lockFile.lock() else {
+        guard try LogWriter.lock(lockFile) else {
             let owner = LogDirectory.writerProcess(directory).map { "process \($0)" } ?? "another process"
             throw LogError(
                 code: .locked, message: "\(owner) is writing this log; one log has one writer",
@@ -116,6 +120,15 @@ public final class LogWriter {
         if !recovery.wasClean {
             try startGeneration(currentGeneration == .max ? .max : currentGeneration + 1)
         }
+    }
+
+    /// Whoever only looks whether the log has a writer holds the lock for a moment: it is tried again for a second.
+    private static func lock(_ file: LogFile) throws(LogError) -> Bool {
+        for _ in 0..<50 {
+            if try file.lock() { return true }
+            usleep(20_000)
+        }
+        return false
     }
 
     public func append(
@@ -191,6 +204,8 @@ public final class LogWriter {
 
     private func roll() throws(LogError) {
         try sync()
+        // A tail may be lost under `never`; a hole before newer segments would be damage.
+        if configuration.fsync == .never { try file.sync() }
         try index.save(segments[segments.count - 1])
         let next = Segment(baseOffset: nextOffset, directory: directory)
         file = try LogFile(next.path, .create)
@@ -233,6 +248,7 @@ public final class LogWriter {
         nowMilliseconds: Int64, keeping minimumOffset: Int64?
     ) throws(LogError) -> [RemovedSegment] {
         let retention = configuration.retention
+        isRetentionHeldBack = false
         guard segments.count > 1, retention.bytes != nil || retention.ageMilliseconds != nil else {
             return []
         }
@@ -242,11 +258,14 @@ public final class LogWriter {
         var removed: [RemovedSegment] = []
         for facts in closed {
             let segment = segments[0]
-            if let minimumOffset, segments[1].baseOffset > minimumOffset { break }
             let isTooMuch = retention.bytes.map { total > $0 } ?? false
             let isTooOld =
                 retention.ageMilliseconds.map { nowMilliseconds - facts.latestTimestamp > $0 } ?? false
             guard isTooMuch || isTooOld else { break }
+            if let minimumOffset, segments[1].baseOffset > minimumOffset {
+                isRetentionHeldBack = true
+                break
+            }
             try AtomicFile.remove(SegmentIndex.path(segment))
             try AtomicFile.remove(segment.path)
             segments.removeFirst()
