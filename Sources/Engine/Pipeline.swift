@@ -65,8 +65,8 @@ public struct Pipeline: Sendable {
     private static let sinkTimeout = Duration.seconds(10)
     private static let housekeepingInterval = Duration.seconds(5)
     private static let owedInterval = Duration.milliseconds(50)
-    /// Known state is written at least this often while there are changes, in housekeeping rounds.
-    private static let roundsPerState = 60
+    /// Known state is written at least this often while there are changes.
+    private static let stateInterval = Duration.seconds(300)
 
     public init(_ setup: PipelineSetup) {
         self.setup = setup
@@ -191,15 +191,29 @@ public struct Pipeline: Sendable {
         await delivery.sink.close()
     }
 
-    /// Retention, the sync of `fsync: interval`, and the known state.
+    /// Retention (at each new segment, and every few seconds for its age), the sync of `fsync: interval`, and the
+    /// known state.
     private func keepHouse(
         _ log: PipelineLog, _ ingest: Ingest, _ progress: [SinkProgress], stop: Watermark
     ) async throws {
-        var round = 0
-        while try await !stop.wait(until: 1, timeout: Pipeline.housekeepingInterval) {
-            round += 1
+        var rolled: Int64 = 0
+        var stateDue = ContinuousClock.now + Pipeline.stateInterval
+        while true {
+            let next = rolled + 1
+            let isStopped = try await firstOf {
+                try await stop.wait(until: 1)
+                return true
+            } or: {
+                _ = try await log.rolled.wait(until: next, timeout: Pipeline.housekeepingInterval)
+                return false
+            }
+            if isStopped { return }
+            rolled = log.rolled.value
             try await log.sync()
-            if round % Pipeline.roundsPerState == 0 { await log.requestKnownState() }
+            if ContinuousClock.now >= stateDue {
+                stateDue = .now + Pipeline.stateInterval
+                await log.requestKnownState()
+            }
             let slowest = progress.map(\.confirmed.value).min() ?? .max
             let removed = try await log.enforceRetention(
                 keeping: setup.retainsByForce ? nil : max(slowest, 0))

@@ -39,8 +39,18 @@ enum ServerAddress {
         }
         let authority = rest.prefix { $0 != "/" && $0 != "?" }
         let address = authority.split(separator: "@", omittingEmptySubsequences: false).last ?? ""
-        if let problem = problem(inHostAndPort: address) { return problem }
-        let database = rest[authority.endIndex...].prefix { $0 != "?" }.drop { $0 == "/" }
+        let hosts =
+            scheme == "redis+sentinel"
+            ? address.split(separator: ",", omittingEmptySubsequences: false) : [address]
+        for host in hosts {
+            if let problem = problem(inHostAndPort: host) { return problem }
+        }
+        var database = rest[authority.endIndex...].prefix { $0 != "?" }.drop { $0 == "/" }
+        if scheme == "redis+sentinel" {
+            let master = database.prefix { $0 != "/" }
+            if master.isEmpty { return "names no master" }
+            database = database[master.endIndex...].drop { $0 == "/" }
+        }
         guard database.isEmpty || (database.count <= 5 && database.allSatisfy { $0.isASCII && $0.isNumber })
         else {
             return "has a database that is no number"

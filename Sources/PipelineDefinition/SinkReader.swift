@@ -184,13 +184,15 @@ struct SinkReader {
                 .flatMap({ context.text($0, "redis") })
         else { return nil }
         let scheme = text.value.firstRange(of: "://").map { String(text.value[..<$0.lowerBound]) }
-        let fix = "write redis://user:password@host:port/database or redis+unix:///path/to/socket"
+        let fix =
+            "write redis://user:password@host:port/database, redis+unix:///path/to/socket or "
+            + "redis+sentinel://host:port,host:port/master/database"
         switch scheme {
-        case "redis", "redis+unix":
+        case "redis", "redis+unix", "redis+sentinel":
             if let problem = ServerAddress.problem(inRedisURL: text.value) {
                 context.error(text.position, "the Redis URL \(problem)", fix: fix)
             }
-        case "rediss", "redis+sentinel", "redis+cluster":
+        case "rediss", "redis+cluster":
             context.unsupported(text.position, "a Redis URL with \(scheme ?? "")://", fix: fix)
         default:
             context.error(text.position, "this is no Redis URL: it does not begin with redis://", fix: fix)

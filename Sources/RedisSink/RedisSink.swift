@@ -46,6 +46,7 @@ public actor RedisSink: ChangeSink {
     private var guardian: StreamGuard
     private var backoff = Backoff()
     private var lastLook = ContinuousClock.now
+    private var lastFollowed = ContinuousClock.now
 
     /// How long one attempt to connect goes on before it is said again.
     private static let connectRound = Duration.seconds(10)
@@ -92,6 +93,7 @@ public actor RedisSink: ChangeSink {
         var refused: [Int: RedisServerError] = [:]
         while true {
             try Task.checkCancellation()
+            await followMaster()
             do {
                 let connection: RedisConnection
                 switch try await attached() {
@@ -151,6 +153,7 @@ public actor RedisSink: ChangeSink {
             return nil
         }
         guard ContinuousClock.now - lastLook >= RedisSink.lookInterval else { return nil }
+        await followMaster()
         do {
             switch try await attached() {
             case .rewound(let offset): return offset
@@ -331,6 +334,13 @@ public actor RedisSink: ChangeSink {
             return .rewound(offset)
         }
         return .ready(connection)
+    }
+
+    /// Asks Sentinel, where there is one, once a second.
+    private func followMaster() async {
+        guard ContinuousClock.now - lastFollowed >= RedisSink.lookInterval else { return }
+        lastFollowed = .now
+        await client.followMaster()
     }
 
     private func connect() async throws(RedisError) -> RedisConnection {

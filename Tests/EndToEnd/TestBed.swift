@@ -5,27 +5,48 @@ import TestServers
 import Testing
 import ZooKeeperClient
 
-/// One ZooKeeper, one Redis and a place for the pipeline's files: what every end-to-end test stands on.
+/// A ZooKeeper, a Redis and a place for the pipeline's files: what every end-to-end test stands on.
 struct TestBed {
+    /// The one server, or the first of `ensemble`.
     let zookeeper: ZooKeeperServer
+    /// The one server, or the first master of `sentinels`.
     let redis: RedisServer
     let directory: TemporaryDirectory
+    var ensemble: ZooKeeperEnsemble?
+    var sentinels: RedisSentinelGroup?
 
-    static func start() async throws -> TestBed {
-        async let redis = RedisServer.start()
+    /// What a test needs beyond one server of each kind.
+    enum Kind { case single, ensemble, sentinels }
+
+    static func start(_ kind: Kind = .single, redis configuration: [String] = []) async throws -> TestBed {
+        async let sentinels = kind == .sentinels ? RedisSentinelGroup.start() : nil
+        let ensemble = kind == .ensemble ? try await ZooKeeperEnsemble.start() : nil
+        let zookeeper: ZooKeeperServer
+        if let first = ensemble?.servers.first { zookeeper = first } else { zookeeper = try await .start() }
+        let redis: RedisServer
+        if let first = try await sentinels?.servers.first {
+            redis = first
+        } else {
+            redis = try await RedisServer.start(configuration)
+        }
         return TestBed(
-            zookeeper: try await ZooKeeperServer.start(), redis: try await redis,
-            directory: try TemporaryDirectory())
+            zookeeper: zookeeper, redis: redis, directory: try TemporaryDirectory(), ensemble: ensemble,
+            sentinels: try await sentinels)
     }
 
     func stop() async {
-        await zookeeper.stop()
-        await redis.stop()
+        if let ensemble { await ensemble.stop() } else { await zookeeper.stop() }
+        if let sentinels { await sentinels.stop() } else { await redis.stop() }
     }
 
+    var connectString: String { ensemble?.connectString ?? zookeeper.address }
+    var redisURL: String { sentinels?.url ?? redis.url }
+
     /// Runs a test's body, then stops the servers, whatever the body did.
-    static func with(_ body: (TestBed) async throws -> Void) async throws {
-        let bed = try await TestBed.start()
+    static func with(
+        _ kind: Kind = .single, redis configuration: [String] = [], _ body: (TestBed) async throws -> Void
+    ) async throws {
+        let bed = try await TestBed.start(kind, redis: configuration)
         do {
             try await body(bed)
         } catch {
@@ -40,7 +61,7 @@ struct TestBed {
     var environment: [String: String] {
         [
             "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin",
-            "ZOOKEEPER": zookeeper.address, "REDIS": redis.url, "MILLRACE_DATA": dataDirectory,
+            "ZOOKEEPER": connectString, "REDIS": redisURL, "MILLRACE_DATA": dataDirectory,
         ]
     }
 
@@ -73,7 +94,7 @@ struct TestBed {
     /// What redis-cli prints.
     func redis(_ arguments: [String]) async throws -> RESPValue {
         let connection = try await RedisConnection.connect(
-            RedisConfiguration(endpoint: try RedisEndpoint(parsing: redis.url)), logger: quietLogger)
+            RedisConfiguration(endpoint: try RedisEndpoint(parsing: redisURL)), logger: quietLogger)
         var batch = RedisCommandBatch()
         batch.begin(argumentCount: arguments.count)
         for argument in arguments { batch.add(argument) }
@@ -116,7 +137,7 @@ struct TestBed {
         _ body: @escaping @Sendable (ZooKeeperClient) async throws -> Value
     ) async throws -> Value {
         let client = ZooKeeperClient(
-            configuration: ZooKeeperConfiguration(connect: try ConnectString(parsing: zookeeper.address)),
+            configuration: ZooKeeperConfiguration(connect: try ConnectString(parsing: connectString)),
             logger: quietLogger)
         return try await withThrowingTaskGroup(of: Value?.self) { group in
             group.addTask {

@@ -37,6 +37,17 @@ import Testing
         #expect(sink(keys) == [message])
     }
 
+    @Test func replicasToWaitFor() throws {
+        func sink(_ wait: String) -> String {
+            definition(sinks: "  s: {redis: \"redis://h\", write: stream, key: k, wait: \(wait)}")
+        }
+        #expect(messages(sink("{replicas: 2, timeout: 500ms}")).isEmpty)
+        #expect(messages(sink("{replicas: 1}")).isEmpty)
+        #expect(messages(sink("{timeout: 1s}")) == ["wait has no 'replicas'"])
+        #expect(messages(sink("{replicas: none}")) == ["replicas is no number from 1 to 100: 'none'"])
+        #expect(messages(sink("{replicas: 1, timeout: 60s}")).first?.contains("timeout is 60000ms") == true)
+    }
+
     @Test(arguments: [
         ("http://h", "this is no Redis URL: it does not begin with redis://"),
         ("h:6379", "this is no Redis URL: it does not begin with redis://"),
@@ -45,7 +56,9 @@ import Testing
         ("redis://:hunter2@h/x", "the Redis URL has a database that is no number"),
         ("redis+unix://", "the Redis URL names no socket file"),
         ("rediss://:hunter2@h", "a Redis URL with rediss:// is not supported by this version yet"),
-        ("redis+sentinel://h", "a Redis URL with redis+sentinel:// is not supported by this version yet"),
+        ("redis+sentinel://h", "the Redis URL names no master"),
+        ("redis+sentinel://h,:1/m", "the Redis URL an address has no host"),
+        ("redis+sentinel://h/m/x", "the Redis URL has a database that is no number"),
         ("redis+cluster://h", "a Redis URL with redis+cluster:// is not supported by this version yet"),
     ])
     func urlsAreCheckedAndNeverQuoted(url: String, message: String) {

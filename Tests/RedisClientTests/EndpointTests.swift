@@ -44,13 +44,25 @@ import Testing
         "redis://[::1", "redis://[::1]x", "redis://[h]", "redis://a b", "redis://ü", "http://h",
         "redis+unix://",
         "redis+unix:///", "redis+unix://h/p", "redis+unix:///p?x=1", "redis+unix:///p?db=",
-        "redis+unix:///p?db=x",
+        "redis+unix:///p?db=x", "redis+sentinel://h", "redis+sentinel://h/", "redis+sentinel://h,/m",
+        "redis+sentinel://h/m/x", "redis+sentinel://h/m?db=1", "redis+sentinel://h/m/0/1",
     ])
     func invalid(_ url: String) async {
         #expect(await code { _ = try RedisEndpoint(parsing: url) } == .invalidURL)
     }
 
-    @Test(arguments: ["rediss://h", "redis+sentinel://h/m", "redis+cluster://h"])
+    @Test func sentinelsAreRead() throws {
+        let endpoint = try RedisEndpoint(parsing: "redis+sentinel://:secret@a,b:1,[::1]:2/my%20master/3")
+        #expect(
+            endpoint.sentinel
+                == RedisSentinel(
+                    addresses: [.host("a", port: 26_379), .host("b", port: 1), .host("::1", port: 2)],
+                    master: "my master"))
+        #expect(endpoint.database == 3 && endpoint.password == "secret")
+        #expect("\(endpoint)" == "redis+sentinel://a:26379,b:1,[::1]:2/my master/3")
+    }
+
+    @Test(arguments: ["rediss://h", "redis+cluster://h"])
     func notSupported(_ url: String) async {
         #expect(await code { _ = try RedisEndpoint(parsing: url) } == .notSupported)
     }

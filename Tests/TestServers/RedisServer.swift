@@ -86,7 +86,11 @@ public final class RedisServer: Sendable {
     /// - Throws: `TestServerError` where it fails, with what it said.
     @discardableResult
     public func cli(_ arguments: String...) throws -> String {
-        let output = "\(directory.path)/cli-\(UUID().uuidString).out"
+        try RedisServer.cli(port: port, directory: directory.path, arguments)
+    }
+
+    static func cli(port: Int, directory: String, _ arguments: [String]) throws -> String {
+        let output = "\(directory)/cli-\(UUID().uuidString).out"
         defer { try? FileManager.default.removeItem(atPath: output) }
         let client = try ServerProcess(
             executable: "redis-cli", arguments: ["-p", "\(port)", "--no-auth-warning"] + arguments,

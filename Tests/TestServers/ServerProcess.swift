@@ -95,7 +95,7 @@ public final class ServerProcess: Sendable {
     }
 
     /// The same, holding the thread meanwhile: for programs that end at once.
-    func waitBlocking(timeout: Duration) throws -> Int32 {
+    public func waitBlocking(timeout: Duration) throws -> Int32 {
         let deadline = ContinuousClock.now + timeout
         while true {
             if let status = state.status { return status }

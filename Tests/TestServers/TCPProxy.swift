@@ -4,10 +4,15 @@ import Synchronization
 
 /// Forwards TCP connections and breaks them on request.
 public final class TCPProxy: Sendable {
-    private struct State {
+    fileprivate struct State {
         var refuses = false
         var stalls = false
+        var delay = TimeAmount.zero
+        var dribbles = false
+        var cutsAfterAnswer = false
         var channels: [ObjectIdentifier: any Channel] = [:]
+        /// Those of `channels` that lead to a client.
+        var clients: Set<ObjectIdentifier> = []
     }
 
     /// 127.0.0.1:port
@@ -16,7 +21,7 @@ public final class TCPProxy: Sendable {
     private let listener: any Channel
     private let shared: Shared
 
-    private final class Shared: Sendable {
+    fileprivate final class Shared: Sendable {
         let host: String
         let port: Int
         let state = Mutex(State())
@@ -44,6 +49,7 @@ public final class TCPProxy: Sendable {
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.autoRead, value: false)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelInitializer { channel in accept(channel, shared) }
             .bind(host: "127.0.0.1", port: 0).get()
         return TCPProxy(listener: listener, port: listener.localAddress?.port ?? 0, shared: shared)
@@ -53,16 +59,23 @@ public final class TCPProxy: Sendable {
         if shared.state.withLock({ $0.refuses }) { return channel.close() }
         return ClientBootstrap(group: channel.eventLoop)
             .channelOption(.autoRead, value: false)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .connect(host: shared.host, port: shared.port)
             .flatMapThrowing { target in
                 // Both channels live on one event loop, the one this runs on.
-                try channel.pipeline.syncOperations.addHandler(Forwarder(to: target))
-                try target.pipeline.syncOperations.addHandler(Forwarder(to: channel))
+                try channel.pipeline.syncOperations.addHandler(
+                    Forwarder(to: target, shared, isAnswering: false))
+                try target.pipeline.syncOperations.addHandler(
+                    Forwarder(to: channel, shared, isAnswering: true))
+                shared.state.withLock { _ = $0.clients.insert(ObjectIdentifier(channel)) }
                 for end in [channel, target] {
                     let id = ObjectIdentifier(end)
                     shared.state.withLock { $0.channels[id] = end }
                     end.closeFuture.whenComplete { _ in
-                        shared.state.withLock { _ = $0.channels.removeValue(forKey: id) }
+                        shared.state.withLock {
+                            $0.channels.removeValue(forKey: id)
+                            $0.clients.remove(id)
+                        }
                     }
                 }
                 if !shared.state.withLock({ $0.stalls }) { read([channel, target], true) }
@@ -73,9 +86,26 @@ public final class TCPProxy: Sendable {
         for channel in channels { _ = channel.setOption(.autoRead, value: isReading) }
     }
 
+    private func channels(ofClients: Bool? = nil) -> [any Channel] {
+        shared.state.withLock { state in
+            state.channels.filter { ofClients == nil || state.clients.contains($0.key) == ofClients }.map(\.value)
+        }
+    }
+
     /// Closes every connection; new ones are forwarded.
     public func cutAll() {
-        for channel in shared.state.withLock({ Array($0.channels.values) }) { channel.close(promise: nil) }
+        for channel in channels() { channel.close(promise: nil) }
+    }
+
+    /// Ends one direction of every connection: towards the clients, or towards the server.
+    public func halfClose(towardsClients: Bool) {
+        for channel in channels(ofClients: towardsClients) { channel.close(mode: .output, promise: nil) }
+    }
+
+    /// The next bytes that the server sends on any connection are forwarded, and that connection is cut: what the
+    /// client says in return is lost.
+    public func cutAfterNextAnswer() {
+        shared.state.withLock { $0.cutsAfterAnswer = true }
     }
 
     /// Whether new connections are closed at once. Those that exist stay.
@@ -85,11 +115,18 @@ public final class TCPProxy: Sendable {
 
     /// Whether bytes stand still in both directions, in connections that exist and in new ones.
     public func stall(_ stalls: Bool) {
-        let channels = shared.state.withLock { state in
-            state.stalls = stalls
-            return Array(state.channels.values)
-        }
-        TCPProxy.read(channels, !stalls)
+        shared.state.withLock { $0.stalls = stalls }
+        TCPProxy.read(channels(), !stalls)
+    }
+
+    /// How long bytes take in each direction.
+    public func delay(milliseconds: Int64) {
+        shared.state.withLock { $0.delay = .milliseconds(milliseconds) }
+    }
+
+    /// Whether bytes arrive one by one (the first of each piece; the rest of a large one follows together).
+    public func dribble(_ dribbles: Bool) {
+        shared.state.withLock { $0.dribbles = dribbles }
     }
 
     /// Closes the listener and every connection.
@@ -103,18 +140,64 @@ public final class TCPProxy: Sendable {
 private final class Forwarder: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
-    private let other: any Channel
+    private static let dribbled = 200
+    private static let dribblePause = TimeAmount.microseconds(20)
 
-    init(to other: any Channel) {
+    private let other: any Channel
+    private let shared: TCPProxy.Shared
+    private let isAnswering: Bool
+    /// When the last piece under way arrives: no later one may overtake it.
+    private var lastDue = NIODeadline.uptimeNanoseconds(0)
+
+    init(to other: any Channel, _ shared: TCPProxy.Shared, isAnswering: Bool) {
         self.other = other
+        self.shared = shared
+        self.isAnswering = isAnswering
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        other.writeAndFlush(unwrapInboundIn(data), promise: nil)
+        var buffer = unwrapInboundIn(data)
+        let (delay, dribbles, cuts) = shared.state.withLock { state in
+            let cuts = isAnswering && state.cutsAfterAnswer
+            if cuts { state.cutsAfterAnswer = false }
+            return (state.delay, state.dribbles, cuts)
+        }
+        var due = NIODeadline.now() + delay
+        if dribbles {
+            for _ in 0..<min(Forwarder.dribbled, buffer.readableBytes) {
+                guard let byte = buffer.readSlice(length: 1) else { break }
+                forward(byte, at: due, context.eventLoop)
+                due = due + Forwarder.dribblePause
+            }
+        }
+        forward(buffer, at: due, context.eventLoop)
+        if cuts {
+            let ends = [other, context.channel]
+            other.eventLoop.scheduleTask(deadline: max(lastDue, .now())) {
+                for end in ends { end.close(promise: nil) }
+            }
+        }
+    }
+
+    private func forward(_ buffer: ByteBuffer, at due: NIODeadline, _ eventLoop: any EventLoop) {
+        guard due > .now() || lastDue > .now() else {
+            other.writeAndFlush(buffer, promise: nil)
+            return
+        }
+        lastDue = max(due, lastDue + .nanoseconds(1))
+        eventLoop.scheduleTask(deadline: lastDue) { [other] in
+            other.writeAndFlush(buffer, promise: nil)
+        }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        other.close(promise: nil)
+        let last = lastDue
+        guard last > .now() else {
+            other.close(promise: nil)
+            context.fireChannelInactive()
+            return
+        }
+        context.eventLoop.scheduleTask(deadline: last + .nanoseconds(1)) { [other] in other.close(promise: nil) }
         context.fireChannelInactive()
     }
 

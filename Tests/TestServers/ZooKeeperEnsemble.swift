@@ -41,6 +41,13 @@ public final class ZooKeeperEnsemble: Sendable {
     /// The server that leads, if one does.
     public var leader: ZooKeeperServer? { servers.first { $0.mode == "leader" } }
 
+    /// Kills all servers with SIGKILL and starts them again. Returns when all serve.
+    public func restart() async throws {
+        for server in servers { server.kill() }
+        for server in servers { try await server.relaunch() }
+        for server in servers { try await server.waitUntilReady() }
+    }
+
     public func stop() async {
         for server in servers { await server.stop() }
     }

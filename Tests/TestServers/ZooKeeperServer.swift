@@ -87,11 +87,16 @@ public final class ZooKeeperServer: Sendable {
 
     /// Starts the server again, ending it first if it runs: same port, data and configuration.
     public func restart() async throws {
+        try await relaunch()
+        try await waitUntilReady()
+    }
+
+    /// As `restart`, without waiting for it to serve.
+    func relaunch() async throws {
         await process.terminate()
         let next = try ZooKeeperServer.launch(
             port: port, directory: directory, extraConfiguration: extraConfiguration)
         running.withLock { $0 = next }
-        try await waitUntilReady()
     }
 
     /// What `srvr` says behind `Mode: `: standalone, leader or follower; `nil` while it serves nobody.

@@ -13,6 +13,8 @@ public actor PipelineLog {
     public nonisolated let logID: String
     /// Every offset below it is durable and may be delivered.
     public nonisolated let tail: Watermark
+    /// Segments begun by this process.
+    nonisolated let rolled = Watermark(0)
     /// Changes appended by this process.
     public nonisolated let captured = Watermark(0)
 
@@ -130,12 +132,14 @@ public actor PipelineLog {
     private func write(position: CapturePosition) throws(LogError) {
         if builder.isEmpty, writer.lastPosition == position.bytes { return }
         let changes = builder.offsetCount
+        let segments = writer.segmentCount
         _ = try writer.append(
             builder, position: position.bytes, timestampMilliseconds: wallClockMilliseconds())
         builder.removeAll()
         changesSinceState += changes
         captured.set(captured.value + Int64(changes))
         tail.set(writer.durableOffset)
+        if writer.segmentCount > segments { rolled.set(rolled.value + 1) }
     }
 
     private func save(_ known: KnownState) throws(LogError) {

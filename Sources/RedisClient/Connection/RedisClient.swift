@@ -71,6 +71,24 @@ public final class RedisClient: Sendable {
         }
     }
 
+    /// Ends the connection where Sentinel names another master by now: the old one may still take writes, which
+    /// will be thrown away. Does nothing without Sentinel, or where none answers.
+    public func followMaster() async {
+        let connection: RedisConnection? = state.withLock { state in
+            if case .connected(let connection) = state { connection } else { nil }
+        }
+        guard let connection, configuration.endpoint.sentinel != nil else { return }
+        let lookup = SentinelLookup(
+            configuration: configuration, eventLoopGroup: eventLoopGroup, logger: logger)
+        guard let master = try? await lookup.resolved().endpoint.address,
+            master.description != connection.address
+        else { return }
+        logger.warning(
+            "Sentinel names another master",
+            metadata: ["old": "\(connection.address)", "new": "\(master)"])
+        await connection.close()
+    }
+
     /// Ends the connection, if there is one, for good.
     public func close() async {
         let connection: RedisConnection? = state.withLock { state in

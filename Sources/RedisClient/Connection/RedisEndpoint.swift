@@ -17,6 +17,8 @@ public struct RedisEndpoint: Sendable, Hashable {
     public var username: String?
     public var password: String?
     public var database: Int
+    /// Where set, the server is whichever these say is the master; `address` is the first of them.
+    public var sentinel: RedisSentinel?
 
     public init(address: Address, username: String? = nil, password: String? = nil, database: Int = 0) {
         self.address = address
@@ -25,13 +27,15 @@ public struct RedisEndpoint: Sendable, Hashable {
         self.database = database
     }
 
-    /// Reads `redis://[[user]:password@]host[:port][/database]` or
-    /// `redis+unix://[[user]:password@]/path[?db=database]`.
+    /// Reads `redis://[[user]:password@]host[:port][/database]`,
+    /// `redis+unix://[[user]:password@]/path[?db=database]` or
+    /// `redis+sentinel://[[user]:password@]host[:port],…/master[/database]`.
     ///
-    /// The port is 6379 where it is absent. User, password and path may have percent escapes, and need them
+    /// User and password are those of the server; Sentinels are asked without. The port is 6379, of a Sentinel
+    /// 26379, where it is absent. User, password and path may have percent escapes, and need them
     /// for the characters `/`, `?`, `#`, `%`, and `@` in a path.
     ///
-    /// - Throws: `invalidURL`, or `notSupported` for `rediss`, `redis+sentinel` and `redis+cluster`. No
+    /// - Throws: `invalidURL`, or `notSupported` for `rediss` and `redis+cluster`. No
     ///   message repeats anything of the URL but its scheme.
     public init(parsing url: String) throws(RedisError) {
         self = try RedisURL(url).endpoint()
@@ -41,7 +45,11 @@ public struct RedisEndpoint: Sendable, Hashable {
 extension RedisEndpoint: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     /// The URL without user and password.
     public var description: String {
-        switch address {
+        if let sentinel {
+            let hosts = sentinel.addresses.map(\.description).joined(separator: ",")
+            return "redis+sentinel://\(hosts)/\(sentinel.master)/\(database)"
+        }
+        return switch address {
         case .host: "redis://\(address)/\(database)"
         case .unixSocket(let path): "redis+unix://\(path)?db=\(database)"
         }
@@ -52,6 +60,17 @@ extension RedisEndpoint: CustomStringConvertible, CustomDebugStringConvertible, 
     /// For `dump`, without the password.
     public var customMirror: Mirror {
         Mirror(self, children: ["address": address, "database": database], displayStyle: .struct)
+    }
+}
+
+/// Servers of Redis Sentinel, and the name under which they know a master.
+public struct RedisSentinel: Sendable, Hashable {
+    public var addresses: [RedisEndpoint.Address]
+    public var master: String
+
+    public init(addresses: [RedisEndpoint.Address], master: String) {
+        self.addresses = addresses
+        self.master = master
     }
 }
 
@@ -92,11 +111,32 @@ private struct RedisURL {
             return RedisEndpoint(
                 address: .unixSocket(path: try decode(path)), username: user, password: password,
                 database: try queryDatabase())
-        case "rediss", "redis+sentinel", "redis+cluster":
+        case "redis+sentinel":
+            return try sentinelEndpoint(host, user, password)
+        case "rediss", "redis+cluster":
             throw RedisError(code: .notSupported, message: "\(scheme):// is not supported yet")
         default:
             throw invalid("an unknown scheme; expected redis:// or redis+unix://")
         }
+    }
+
+    private func sentinelEndpoint(
+        _ hosts: Substring, _ user: String?, _ password: String?
+    ) throws(RedisError) -> RedisEndpoint {
+        guard query == nil else { throw invalid("a query; the database is given as a path, such as /master/0") }
+        var addresses: [RedisEndpoint.Address] = []
+        for host in hosts.split(separator: ",", omittingEmptySubsequences: false) {
+            addresses.append(try hostAndPort(host, defaultPort: 26_379))
+        }
+        let parts = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
+        guard (1...2).contains(parts.count), !parts[0].isEmpty else {
+            throw invalid("no name of a master; expected redis+sentinel://host:port,…/master/database")
+        }
+        var endpoint = RedisEndpoint(
+            address: addresses[0], username: user, password: password,
+            database: parts.count == 2 ? try database(parts[1]) : 0)
+        endpoint.sentinel = RedisSentinel(addresses: addresses, master: try decode(parts[0]))
+        return endpoint
     }
 
     private func credentials() throws(RedisError) -> (String?, String?, Substring) {
@@ -110,7 +150,9 @@ private struct RedisURL {
         return (user.isEmpty ? nil : user, try decode(pieces[1]), host)
     }
 
-    private func hostAndPort(_ text: Substring) throws(RedisError) -> RedisEndpoint.Address {
+    private func hostAndPort(
+        _ text: Substring, defaultPort: Int = 6_379
+    ) throws(RedisError) -> RedisEndpoint.Address {
         let host: Substring
         var rest: Substring
         if text.hasPrefix("[") {
@@ -127,7 +169,7 @@ private struct RedisURL {
         guard !host.isEmpty else { throw invalid("no host") }
         let isPlain = host.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "%") }
         guard isPlain else { throw invalid("a host name with characters that none has") }
-        guard !rest.isEmpty else { return .host(String(host), port: 6_379) }
+        guard !rest.isEmpty else { return .host(String(host), port: defaultPort) }
         guard rest.removeFirst() == ":", let port = number(rest), (1...65_535).contains(port) else {
             throw invalid("a port that is not a number from 1 to 65535")
         }

@@ -39,6 +39,7 @@ public final class LogWriter {
     private var lastSync = ContinuousClock.now
     private var failure: LogError?
 
+    public var segmentCount: Int { segments.count }
     public var startOffset: Int64 { segments.first?.baseOffset ?? 0 }
     public var generations: [Generation] { meta.generations }
     public var currentGeneration: UInt16 { meta.generations.last?.number ?? 0 }

@@ -19,6 +19,26 @@ struct FaultReport: Equatable {
     /// Whether waiting may still mend it.
     var isConverged: Bool { missing == 0 && stale == 0 && resurrected == 0 }
 
+    /// How long what was acknowledged may take to arrive after the last fault.
+    private static let convergence = Duration.seconds(30)
+
+    /// The running process has to bring it right: a restart would hide what the running capture missed.
+    static func settled(_ bed: TestBed, _ final: [String: String?]) async throws -> FaultReport {
+        let deadline = ContinuousClock.now + convergence
+        while true {
+            let report = try await FaultReport.check(bed, final)
+            if report.isConverged || ContinuousClock.now >= deadline { return report }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+    }
+
+    /// One line of the table of `Scripts/faults`.
+    func print(_ fault: String, rounds: Int, acknowledged: Int) {
+        Swift.print(
+            "faults: \(fault) | \(rounds) | \(acknowledged) | \(missing) | \(stale) | \(resurrected) | "
+                + "\(duplicated) | \(reordered)")
+    }
+
     /// Compares what the writer had acknowledged with the keys `k:<path>` and the stream `changes`.
     static func check(_ bed: TestBed, _ final: [String: String?]) async throws -> FaultReport {
         var report = FaultReport()

@@ -44,10 +44,8 @@ final class RecordingWriter: Sendable {
         while !state.withLock({ $0.isStopped }) {
             let number = Int.random(in: 0..<RecordingWriter.nodesPerLane, using: &random)
             let path = "/t/n\(number * RecordingWriter.lanes + lane)"
-            let (exists, value) = state.withLock { state in
-                state.sequence += 1
-                return (state.histories[path]?.last.flatMap { $0 } != nil, String(state.sequence))
-            }
+            let exists = state.withLock { $0.histories[path]?.last.flatMap { $0 } != nil }
+            let value = nextValue()
             do {
                 if !exists {
                     try await client.create(path, value)
@@ -65,7 +63,16 @@ final class RecordingWriter: Sendable {
         }
     }
 
-    private func note(_ path: String, _ value: String?) {
+    /// A number larger than all before it.
+    func nextValue() -> String {
+        state.withLock { state in
+            state.sequence += 1
+            return String(state.sequence)
+        }
+    }
+
+    /// What was acknowledged for a path: a value, or `nil` for its deletion.
+    func note(_ path: String, _ value: String?) {
         state.withLock { state in
             state.histories[path, default: []].append(value)
             state.acknowledged += 1
