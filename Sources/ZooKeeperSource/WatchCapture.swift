@@ -63,6 +63,7 @@ struct WatchCapture: Sendable {
         var lastHanded: ContinuousClock.Instant
         var handed: CapturePosition
         var wasWalking = false
+        var hiddenReported = 0
         var missedReported = 0
 
         init(position: CapturePosition) {
@@ -107,7 +108,8 @@ struct WatchCapture: Sendable {
             if error.code == .frameTooLarge, !machine.stopBundling() {
                 throw .failed(
                     "a node or a list of children is larger than a reply may be "
-                        + "(\(configuration.client.maximumReplyBytes) bytes): \(error)")
+                        + "(\(configuration.client.maximumReplyBytes) bytes; leave it out by "
+                        + "source.zookeeper.exclude): \(error)")
             }
         case .sessionExpired:
             logger.warning("the ZooKeeper session expired; a new one follows")
@@ -188,12 +190,9 @@ struct WatchCapture: Sendable {
                     "nodes": "\(machine.known.nodes.count)", "hidden": "\(machine.hiddenPaths)",
                     "zxid": "\(machine.position.seen.hexadecimal)",
                 ])
-            if machine.hiddenPaths > 0 {
-                logger.warning(
-                    "some nodes may not be read by this session; nothing below them is taken as deleted",
-                    metadata: ["paths": "\(machine.hiddenPaths)"])
-            }
+            state.hiddenReported = 0
         }
+        reportHidden(machine, &state)
         state.wasWalking = machine.isWalking
         if machine.counters.missedValues > state.missedReported, now - state.lastProgress >= .seconds(5) {
             state.lastProgress = now
@@ -202,6 +201,15 @@ struct WatchCapture: Sendable {
                 "values were overwritten before they could be read",
                 metadata: ["total": "\(machine.counters.missedValues)"])
         }
+    }
+
+    /// After each walk, and when an event names a node that may no longer be read.
+    private func reportHidden(_ machine: WatchMachine, _ state: inout LoopState) {
+        guard !machine.isWalking, machine.hiddenPaths > state.hiddenReported else { return }
+        state.hiddenReported = machine.hiddenPaths
+        logger.warning(
+            "some nodes may not be read by this session; nothing below them is taken as deleted",
+            metadata: ["paths": "\(machine.hiddenPaths)"])
     }
 
     /// Entries go to the log in batches of bounded size; the position settles with the last.

@@ -10,7 +10,8 @@ public final class RedisSentinelGroup: Sendable {
     /// redis+sentinel://127.0.0.1:port/main/0
     public var url: String { "redis+sentinel://127.0.0.1:\(sentinelPort)/main/0" }
 
-    private init(_ servers: [RedisServer], port: Int, directory: TemporaryDirectory, sentinel: ServerProcess) {
+    private init(_ servers: [RedisServer], port: Int, directory: TemporaryDirectory, sentinel: ServerProcess)
+    {
         self.servers = servers
         sentinelPort = port
         self.directory = directory
@@ -35,7 +36,8 @@ public final class RedisSentinelGroup: Sendable {
         let sentinel = try ServerProcess(
             executable: "redis-server", arguments: [file, "--sentinel"], directory: directory.path,
             logFile: "\(directory.path)/sentinel.log")
-        let group = RedisSentinelGroup([master, replica], port: port, directory: directory, sentinel: sentinel)
+        let group = RedisSentinelGroup(
+            [master, replica], port: port, directory: directory, sentinel: sentinel)
         do {
             try await group.waitUntilReplicated()
         } catch {

@@ -88,7 +88,8 @@ public final class TCPProxy: Sendable {
 
     private func channels(ofClients: Bool? = nil) -> [any Channel] {
         shared.state.withLock { state in
-            state.channels.filter { ofClients == nil || state.clients.contains($0.key) == ofClients }.map(\.value)
+            state.channels.filter { ofClients == nil || state.clients.contains($0.key) == ofClients }.map(
+                \.value)
         }
     }
 
@@ -197,7 +198,9 @@ private final class Forwarder: ChannelInboundHandler {
             context.fireChannelInactive()
             return
         }
-        context.eventLoop.scheduleTask(deadline: last + .nanoseconds(1)) { [other] in other.close(promise: nil) }
+        context.eventLoop.scheduleTask(deadline: last + .nanoseconds(1)) { [other] in
+            other.close(promise: nil)
+        }
         context.fireChannelInactive()
     }
 

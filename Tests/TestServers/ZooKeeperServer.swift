@@ -6,6 +6,7 @@ public final class ZooKeeperServer: Sendable {
     public let port: Int
     let directory: TemporaryDirectory
     private let extraConfiguration: [String]
+    private let virtualMachine: [String]
     private let running: Mutex<ServerProcess>
 
     /// 127.0.0.1:port
@@ -17,25 +18,31 @@ public final class ZooKeeperServer: Sendable {
     /// The server's output.
     public var logFile: String { "\(directory.path)/zookeeper.log" }
 
-    init(port: Int, directory: TemporaryDirectory, extraConfiguration: [String]) throws {
+    init(
+        port: Int, directory: TemporaryDirectory, extraConfiguration: [String], virtualMachine: [String] = []
+    ) throws {
         self.port = port
         self.directory = directory
         self.extraConfiguration = extraConfiguration
+        self.virtualMachine = virtualMachine
         running = Mutex(
-            try ZooKeeperServer.launch(
-                port: port, directory: directory, extraConfiguration: extraConfiguration))
+            try ZooKeeperServer.launch(port, directory, extraConfiguration, virtualMachine))
     }
 
     /// Returns when the server serves requests. Sessions may be as short as 400 ms.
     ///
-    /// - Parameter extraConfiguration: lines of zoo.cfg, such as `snapCount=100`.
+    /// - Parameters:
+    ///   - extraConfiguration: lines of zoo.cfg, such as `snapCount=100`.
+    ///   - virtualMachine: options of Java, such as `-Djute.maxbuffer=4194304`.
     /// - Throws: `TestServerError` where Java or ZooKeeper is not installed or the server does not start.
-    public static func start(_ extraConfiguration: [String] = []) async throws -> ZooKeeperServer {
+    public static func start(
+        _ extraConfiguration: [String] = [], virtualMachine: [String] = []
+    ) async throws -> ZooKeeperServer {
         var attempt = 1
         while true {
             let server = try ZooKeeperServer(
                 port: try freePort(), directory: try TemporaryDirectory(),
-                extraConfiguration: extraConfiguration)
+                extraConfiguration: extraConfiguration, virtualMachine: virtualMachine)
             do {
                 try await server.waitUntilReady()
                 return server
@@ -51,7 +58,8 @@ public final class ZooKeeperServer: Sendable {
     private static let jar = "/usr/share/java/zookeeper.jar"
 
     private static func launch(
-        port: Int, directory: TemporaryDirectory, extraConfiguration: [String]
+        _ port: Int, _ directory: TemporaryDirectory, _ extraConfiguration: [String],
+        _ virtualMachine: [String]
     ) throws -> ServerProcess {
         guard FileManager.default.fileExists(atPath: jar) else {
             throw TestServerError("\(jar) is not there; the tests need the package 'zookeeper'")
@@ -69,6 +77,7 @@ public final class ZooKeeperServer: Sendable {
             executable: "java",
             arguments: [
                 "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dzookeeper.forceSync=no",
+            ] + virtualMachine + [
                 "-cp", "/usr/share/java/slf4j-simple.jar:\(jar)",
                 "org.apache.zookeeper.server.quorum.QuorumPeerMain", "\(directory.path)/zoo.cfg",
             ],
@@ -94,8 +103,7 @@ public final class ZooKeeperServer: Sendable {
     /// As `restart`, without waiting for it to serve.
     func relaunch() async throws {
         await process.terminate()
-        let next = try ZooKeeperServer.launch(
-            port: port, directory: directory, extraConfiguration: extraConfiguration)
+        let next = try ZooKeeperServer.launch(port, directory, extraConfiguration, virtualMachine)
         running.withLock { $0 = next }
     }
 

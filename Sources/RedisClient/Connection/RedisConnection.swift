@@ -72,7 +72,8 @@ public final class RedisConnection: Sendable {
         let role = try await send(batch, timeout: timeout).first?.array?.first?.string
         guard role != "slave" else {
             throw RedisError(
-                code: .connectionFailed, message: "Sentinel names a server that is a replica", address: address)
+                code: .connectionFailed, message: "Sentinel names a server that is a replica",
+                address: address)
         }
     }
 

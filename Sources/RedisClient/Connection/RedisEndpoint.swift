@@ -123,7 +123,9 @@ private struct RedisURL {
     private func sentinelEndpoint(
         _ hosts: Substring, _ user: String?, _ password: String?
     ) throws(RedisError) -> RedisEndpoint {
-        guard query == nil else { throw invalid("a query; the database is given as a path, such as /master/0") }
+        guard query == nil else {
+            throw invalid("a query; the database is given as a path, such as /master/0")
+        }
         var addresses: [RedisEndpoint.Address] = []
         for host in hosts.split(separator: ",", omittingEmptySubsequences: false) {
             addresses.append(try hostAndPort(host, defaultPort: 26_379))

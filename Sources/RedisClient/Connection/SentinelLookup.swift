@@ -29,7 +29,8 @@ struct SentinelLookup {
             }
         }
         throw RedisError(
-            code: .connectionFailed, message: "no Sentinel names a master: \(reasons.joined(separator: "; "))",
+            code: .connectionFailed,
+            message: "no Sentinel names a master: \(reasons.joined(separator: "; "))",
             address: configuration.endpoint.address.description)
     }
 

@@ -26,7 +26,9 @@ final class FaultSite {
         self.redis = redis
     }
 
-    static func start(_ bed: TestBed, _ definition: String, _ writer: RecordingWriter) async throws -> FaultSite {
+    static func start(_ bed: TestBed, _ definition: String, _ writer: RecordingWriter) async throws
+        -> FaultSite
+    {
         FaultSite(
             bed, try bed.definition(definition), writer,
             zookeeper: bed.ensemble == nil ? try await TCPProxy.start(to: bed.zookeeper.address) : nil,
@@ -78,7 +80,8 @@ final class FaultSite {
             try await launch()
         case .clockSteppedBack:
             try clock?.stepBack(seconds: Int.random(in: 1...7200, using: &random))
-        case .zookeeperCut, .zookeeperCutInResync, .zookeeperCutBeforeRead, .zookeeperHalfClosed, .zookeeperSlow,
+        case .zookeeperCut, .zookeeperCutInResync, .zookeeperCutBeforeRead, .zookeeperHalfClosed,
+            .zookeeperSlow,
             .zookeeperDribbles, .zookeeperAway, .sessionExpired:
             try await strikeConnection(fault, &random)
         case .subtreeRecreated:
