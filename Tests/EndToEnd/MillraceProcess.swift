@@ -33,6 +33,13 @@ final class MillraceProcess: Sendable {
     var output: String { (try? String(contentsOfFile: outputFile, encoding: .utf8)) ?? "" }
     var errors: String { (try? String(contentsOfFile: errorFile, encoding: .utf8)) ?? "" }
 
+    /// The most memory that has been resident so far (VmHWM), in bytes.
+    var peakMemory: Int {
+        let status = try? String(contentsOfFile: "/proc/\(process.processIdentifier)/status", encoding: .utf8)
+        let line = status?.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+        return (line?.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) << 10
+    }
+
     func exit(within timeout: Duration = .seconds(60)) async throws -> Int32 {
         try await process.waitForExit(timeout: timeout)
     }

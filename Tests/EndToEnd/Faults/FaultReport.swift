@@ -19,6 +19,14 @@ struct FaultReport: Equatable {
     /// Whether waiting may still mend it.
     var isConverged: Bool { missing == 0 && stale == 0 && resurrected == 0 }
 
+    mutating func add(_ other: FaultReport) {
+        missing += other.missing
+        stale += other.stale
+        resurrected += other.resurrected
+        duplicated += other.duplicated
+        reordered += other.reordered
+    }
+
     /// How long what was acknowledged may take to arrive after the last fault.
     private static let convergence = Duration.seconds(30)
 
