@@ -102,6 +102,7 @@ extension DeadLettersCommand {
                 json.field("path", result.path)
                 json.field("result", result.verdict.kind)
                 if let reason = result.verdict.reason { json.field("reason", reason) }
+                if case .before(let outcome) = result.verdict { json.field("state", outcome.text) }
                 json.close()
             }
             json.closeArray()
@@ -138,8 +139,7 @@ extension ReplayResult.Verdict {
     fileprivate var reason: String? {
         switch self {
         case .refused(let reason): reason
-        case .before(let outcome): outcome.text
-        case .resolved: nil
+        case .resolved, .before: nil
         }
     }
 }
