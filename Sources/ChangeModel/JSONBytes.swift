@@ -32,6 +32,13 @@ public struct JSONBytes {
         literal(name, value ? "true" : "false")
     }
 
+    /// A whole JSON value, as it is.
+    public mutating func field(_ name: String, json value: [UInt8]) {
+        key(name)
+        bytes.append(contentsOf: value)
+        needsComma = true
+    }
+
     public mutating func openArray(_ name: String) {
         literal(name, "[")
         needsComma = false

@@ -21,6 +21,10 @@ public protocol ChangeSink: Sendable {
     /// whether the checkpoint is still ours. Returns the offset to go back to where it is not.
     func idle() async throws -> Int64?
 
+    /// After a start: the dead letters that the last replay is known to have written. It may have ended before it
+    /// could note them.
+    func replayedLetters() async throws -> [ReplayedLetter]
+
     /// Closes the connection; the checkpoint stays.
     func close() async
 }
@@ -110,6 +114,9 @@ public struct MappedBatch: Sendable {
     public var settled: Zxid
     /// Generation of the last change of the stretch.
     public var generation: UInt16
+    /// In a replay the numbers of the dead letters that the changes come from, in their order; empty otherwise. A
+    /// replay is no part of the stretch: positions stay, and stream entries take the next free ID.
+    public var letters: [Int64] = []
 
     public init(offsets: Range<Int64>, changes: [MappedChange], settled: Zxid, generation: UInt16) {
         self.offsets = offsets
@@ -117,6 +124,8 @@ public struct MappedBatch: Sendable {
         self.settled = settled
         self.generation = generation
     }
+
+    public var isReplay: Bool { !letters.isEmpty }
 }
 
 /// One change and its writes.

@@ -15,18 +15,32 @@ import RedisClient
 /// | `f` | stream IDs are at least of this generation |
 /// | `o` | host and process of the writer |
 /// | `t` | when it was written, milliseconds since 1970 |
+/// | `r` | the stream entries of the last replay of dead letters; only a replay writes it |
 enum CheckpointRecord {
     static let fields = ["e", "p", "c", "g", "l", "z", "f", "o", "t"]
+    static let replayedField = "r"
 
     /// The name on one Redis.
     static func key(pipeline: String, sink: String) -> String { "millrace:\(pipeline):\(sink)" }
 
-    static func appendWrite(of checkpoint: Checkpoint, key: String, to batch: inout RedisCommandBatch) {
-        batch.append(
-            "HSET", key, "e", "\(checkpoint.epoch)", "p", "\(checkpoint.sent)", "c",
-            "\(checkpoint.confirmed)",
-            "g", "\(checkpoint.generation)", "l", checkpoint.logID, "z", "\(checkpoint.settled)",
-            "f", "\(checkpoint.floor)", "o", checkpoint.owner, "t", "\(checkpoint.written)")
+    /// - Parameter replayed: what the transaction replays, in a replay.
+    static func appendWrite(
+        of checkpoint: Checkpoint, replayed: ReplayPlacements? = nil, key: String,
+        to batch: inout RedisCommandBatch
+    ) {
+        let values = [
+            "e", "\(checkpoint.epoch)", "p", "\(checkpoint.sent)", "c", "\(checkpoint.confirmed)", "g",
+            "\(checkpoint.generation)", "l", checkpoint.logID, "z", "\(checkpoint.settled)", "f",
+            "\(checkpoint.floor)", "o", checkpoint.owner, "t", "\(checkpoint.written)",
+        ]
+        batch.begin(argumentCount: 2 + values.count + (replayed == nil ? 0 : 2))
+        batch.add("HSET" as StaticString)
+        batch.add(key)
+        for value in values { batch.add(value) }
+        if let replayed {
+            batch.add(replayedField)
+            batch.add(replayed.record)
+        }
     }
 
     static func appendRead(key: String, to batch: inout RedisCommandBatch) {

@@ -7,6 +7,8 @@ struct CommandEncoder {
     let trim: StreamTrim?
     /// Whether the server numbers the entries (`*`).
     let usesServerIDs: Bool
+    /// In a replay the IDs that its entries take.
+    var placements: ReplayPlacements?
 
     /// How a stream is kept from growing for ever.
     enum StreamTrim: Sendable, Hashable {
@@ -24,9 +26,11 @@ struct CommandEncoder {
             if case .streamAdd(let key, let fields) = write {
                 // The fan-out index counts this change's entries in the same stream.
                 let index = entries.firstIndex { $0.key == key }
-                let id = StreamID(
-                    generation: max(change.generation, floor), offset: change.offset,
-                    index: index.map { entries[$0].count } ?? 0)
+                let count = index.map { entries[$0].count } ?? 0
+                let id =
+                    placements?.id(offset: change.offset, key: key, entry: count)
+                    ?? StreamID(
+                        generation: max(change.generation, floor), offset: change.offset, index: count)
                 if let index { entries[index].count += 1 } else { entries.append((key, 1)) }
                 appendAdd(key, id, fields, to: &batch)
             } else {

@@ -108,7 +108,7 @@ public actor RedisSink: ChangeSink {
                 let checkpoint = next(basis, after: batch)
                 let transaction = Transaction(
                     batch.changes, excluding: Set(refused.keys), checkpoint: checkpoint, key: key,
-                    encoder: try await encoder(context), isFenced: configuration.isFenced)
+                    encoder: try await encoder(context, batch, connection), isFenced: configuration.isFenced)
                 let replies = try await connection.send(transaction.commands)
                 switch transaction.outcome(of: replies) {
                 case .executed(let errors):
@@ -163,6 +163,17 @@ public actor RedisSink: ChangeSink {
         } catch let error as RedisError {
             try await lost(error)
             return nil
+        }
+    }
+
+    public func replayedLetters() async throws -> [ReplayedLetter] {
+        do {
+            guard case .ready(let connection) = try await attached() else {
+                throw PipelineError.failed("sink \(configuration.sink) has lost what it had acknowledged")
+            }
+            return try await guardian.replayedLetters(checkpoint: key, connection)
+        } catch let error as RedisError {
+            throw PipelineError.unavailable("Redis: \(error)")
         }
     }
 
@@ -312,10 +323,14 @@ public actor RedisSink: ChangeSink {
         }
     }
 
-    private func encoder(_ context: SinkContext) async throws -> CommandEncoder {
-        CommandEncoder(
+    private func encoder(
+        _ context: SinkContext, _ batch: MappedBatch, _ connection: RedisConnection
+    ) async throws -> CommandEncoder {
+        guard let stored else { throw RedisSink.notStarted }
+        return CommandEncoder(
             trim: try await guardian.trim(configuration.stream.trim, context),
-            usesServerIDs: configuration.stream.id == .auto)
+            usesServerIDs: configuration.stream.id == .auto,
+            placements: try await guardian.place(batch, stored, context, connection))
     }
 
     // MARK: Connection

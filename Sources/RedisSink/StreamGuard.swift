@@ -5,7 +5,9 @@ import RedisClient
 
 /// Watches over explicit stream IDs: that no entry of ours is refused unnoticed, and nobody else writes our streams.
 final class StreamGuard {
-    private let usesServerIDs: Bool
+    let usesServerIDs: Bool
+    /// Of the replayed batch that is being written.
+    var placements: ReplayPlacements?
     /// Streams whose top entry has been compared with the checkpoint in this run.
     private var verified: Set<Bytes> = []
     /// Offsets below it have been sent before: their entries may be there already.
@@ -82,6 +84,7 @@ final class StreamGuard {
         _ errors: [Int: RedisServerError], _ batch: MappedBatch, _ floor: UInt16,
         _ connection: RedisConnection
     ) async throws -> [Int: RedisServerError] {
+        if batch.isReplay { return try await refusals(errors, batch, connection) }
         var real = errors
         for (index, error) in errors where error.message.contains("equal or smaller than the target stream") {
             let change = batch.changes[index]

@@ -43,7 +43,8 @@ struct Transaction {
             encoder.append(change, floor: checkpoint.floor, to: &commands)
             owners.append(contentsOf: repeatElement(index, count: commands.count - before))
         }
-        CheckpointRecord.appendWrite(of: checkpoint, key: key, to: &commands)
+        CheckpointRecord.appendWrite(
+            of: checkpoint, replayed: encoder.placements, key: key, to: &commands)
         commands.append("EXEC")
         if isFenced { commands.append("WATCH", key) } else { commands.append("UNWATCH") }
         CheckpointRecord.appendRead(key: key, to: &commands)

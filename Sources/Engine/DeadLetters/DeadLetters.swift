@@ -1,4 +1,3 @@
-import ChangeModel
 import Logging
 import SegmentLog
 import SystemPackage
@@ -13,22 +12,8 @@ public enum ErrorPolicy: Sendable, Hashable {
     case skip
 }
 
-/// The stage that refused a change.
-enum RefusingStage: UInt8 {
-    case transform = 1
-    case delivery = 2
-
-    var text: String { self == .transform ? "transform" : "delivery" }
-}
-
 /// The pipeline's refused changes: a segment log in `dead-letters/` beside the pipeline's own.
-///
-/// A record (type 0x01), little-endian: version 1, stage (1 transform, 2 delivery), the change's offset, the
-/// sink's name, the reason, the change as the pipeline's log holds it; each of the last three behind its length.
 actor DeadLetters {
-    private static let recordType: UInt8 = 0x01
-    private static let version: UInt8 = 1
-
     private let executor = BlockingExecutor(label: "millrace.dead-letters")
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
@@ -76,15 +61,10 @@ actor DeadLetters {
     private func append(_ all: [(RefusingStage, Rejection)], sink: String) throws(LogError) {
         var builder = RecordBatchBuilder()
         for (stage, rejection) in all.sorted(by: { $0.1.offset < $1.1.offset }) {
-            builder.append(type: DeadLetters.recordType) { bytes in
-                bytes.append(DeadLetters.version)
-                bytes.append(stage.rawValue)
-                bytes.appendInteger(rejection.offset)
-                bytes.appendCounted(sink.utf8)
-                bytes.appendCounted(rejection.reason.utf8)
-                var change: [UInt8] = []
-                ChangeCodec.encode(rejection.change, into: &change)
-                bytes.appendCounted(change)
+            builder.append(type: DeadLetterCodec.letterType) { bytes in
+                DeadLetterCodec.encode(
+                    stage: stage, offset: rejection.offset, sink: sink, reason: rejection.reason,
+                    change: rejection.change, into: &bytes)
             }
         }
         let writer = try open()
@@ -94,7 +74,8 @@ actor DeadLetters {
     private func open() throws(LogError) -> LogWriter {
         if let writer { return writer }
         let opened = try LogWriter.open(
-            logDirectory.appending("dead-letters"), configuration: LogConfiguration(), initialGeneration: 0)
+            DeadLetterReader.directory(of: logDirectory), configuration: LogConfiguration(),
+            initialGeneration: 0)
         writer = opened
         return opened
     }

@@ -66,6 +66,7 @@ public actor StandardOutputSink: ChangeSink {
             lines.append(UInt8(ascii: "\n"))
         }
         try write(lines)
+        if batch.isReplay { return .delivered([]) }
         checkpoint?.sent = batch.offsets.upperBound
         checkpoint?.generation = batch.generation
         if let settled = checkpoint?.settled { checkpoint?.settled = max(settled, batch.settled) }

@@ -1,4 +1,3 @@
-import Glibc
 import LZ4
 public import SystemPackage
 
@@ -28,7 +27,7 @@ public final class LogWriter {
     private let directory: FilePath
     private let configuration: LogConfiguration
     private let codec: LZ4Frame
-    private var lockFile: LogFile?
+    private var lock: LogLock?
     private var meta: LogMeta
     private var segments: [Segment]
     private var file: LogFile
@@ -62,17 +61,7 @@ public final class LogWriter {
             throw LogError(code: .io, message: "\(error)")
         }
         try AtomicFile.makeDirectory(directory)
-        let lockFile = try LogFile(directory.appending("lock"), .create)
-        guard try LogWriter.lock(lockFile) else {
-            let owner = LogDirectory.writerProcess(directory).map { "process \($0)" } ?? "another process"
-            throw LogError(
-                code: .locked, message: "\(owner) is writing this log; one log has one writer",
-                file: directory.string)
-        }
-        try lockFile.truncate(to: 0)
-        try lockFile.write(Array("\(getProcessID())\n".utf8), at: 0)
-
-        self.lockFile = lockFile
+        lock = try LogLock(directory)
 
         var found = try Segment.list(directory)
         let isNew = found.isEmpty
@@ -121,15 +110,6 @@ public final class LogWriter {
         if !recovery.wasClean {
             try startGeneration(currentGeneration == .max ? .max : currentGeneration + 1)
         }
-    }
-
-    /// Whoever only looks whether the log has a writer holds the lock for a moment: it is tried again for a second.
-    private static func lock(_ file: LogFile) throws(LogError) -> Bool {
-        for _ in 0..<50 {
-            if try file.lock() { return true }
-            usleep(20_000)
-        }
-        return false
     }
 
     public func append(
@@ -301,6 +281,6 @@ public final class LogWriter {
         try sync()
         failure = LogError(code: .closed, message: "the log is closed", file: directory.string)
         try CleanMarker.put(directory, end: nextOffset)
-        lockFile = nil
+        lock = nil
     }
 }

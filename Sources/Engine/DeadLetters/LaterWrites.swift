@@ -1,0 +1,63 @@
+import ChangeModel
+import Mapping
+
+/// What a key sink's write replaces: a key, or one field or member of it.
+struct WriteTarget: Hashable {
+    var key: Bytes
+    var part: Bytes?
+}
+
+extension SinkWrite {
+    /// `nil` where the write replaces nothing.
+    var target: WriteTarget? {
+        switch self {
+        case .streamAdd, .envelope: nil
+        case .setString(let key, _), .replaceHash(let key, _), .deleteKey(let key): WriteTarget(key: key)
+        case .setHashField(let key, let part, _), .removeHashField(let key, let part),
+            .addMember(let key, let part), .removeMember(let key, let part),
+            .addScoredMember(let key, let part, _), .removeScoredMember(let key, let part):
+            WriteTarget(key: key, part: part)
+        }
+    }
+}
+
+/// The newest writes in the pipeline's log to what some dead letters would write: an older state may not replace a
+/// newer one.
+struct LaterWrites {
+    private var paths: [String: Int64] = [:]
+    private var targets: [WriteTarget: Int64] = [:]
+
+    init(watching changes: [MappedChange]) {
+        for change in changes {
+            paths[change.change.path] = -1
+            for case let target? in change.writes.map(\.target) { targets[target] = -1 }
+        }
+    }
+
+    /// Reads the log after `offset` up to `end` as the sink would be given it. Changes that the rules drop for the
+    /// sink do not count; those that they fail for do.
+    mutating func read(_ feed: DeliveryFeed, after offset: Int64, below end: Int64) async throws {
+        guard offset + 1 < end else { return }
+        try await feed.seek(to: offset + 1)
+        while let portion = try await feed.next(below: end) {
+            for failure in portion.failures where paths[failure.change.path] != nil {
+                paths[failure.change.path] = failure.offset
+            }
+            for change in portion.batch.changes {
+                if paths[change.change.path] != nil { paths[change.change.path] = change.offset }
+                for case let target? in change.writes.map(\.target) where targets[target] != nil {
+                    targets[target] = change.offset
+                }
+            }
+        }
+    }
+
+    /// The writes of a change that no later one has taken the place of.
+    func standing(_ change: MappedChange) -> [SinkWrite] {
+        let isPathNewer = (paths[change.change.path] ?? -1) > change.offset
+        return change.writes.filter { write in
+            guard let target = write.target else { return true }
+            return !isPathNewer && (targets[target] ?? -1) <= change.offset
+        }
+    }
+}
