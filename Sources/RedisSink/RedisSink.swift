@@ -80,7 +80,7 @@ public actor RedisSink: ChangeSink {
                 if try await write(claim.checkpoint, connection) {
                     confirmed = claim.checkpoint.confirmed
                     guardian.resend(below: claim.checkpoint.sent)
-                    try await warnAboutEviction(connection)
+                    try await connection.warnAboutEviction(logger)
                     return claim.checkpoint.confirmed
                 }
             } catch let error as RedisError {
@@ -383,24 +383,6 @@ public actor RedisSink: ChangeSink {
         try await Task.sleep(for: backoff.take())
     }
 
-    private func warnAboutEviction(_ connection: RedisConnection) async throws {
-        var batch = RedisCommandBatch()
-        batch.append("INFO", "memory")
-        let replies = try await connection.send(batch)
-        guard let info = replies.first?.string else { return }
-        func value(_ name: String) -> Substring? {
-            info.split(whereSeparator: \.isNewline).first { $0.hasPrefix(name + ":") }?.dropFirst(
-                name.count + 1)
-        }
-        if let limit = value("maxmemory"), limit != "0", let policy = value("maxmemory_policy"),
-            policy != "noeviction"
-        {
-            logger.warning(
-                "Redis may evict keys: what is evicted is lost to readers; set maxmemory-policy noeviction",
-                metadata: ["policy": "\(policy)"])
-        }
-    }
-
     // MARK: Ends
 
     private static let notStarted = PipelineError.failed("a Redis sink was used before it was started")
@@ -420,33 +402,5 @@ public actor RedisSink: ChangeSink {
         return .unavailable(
             "\(configuration.redis.endpoint) refuses what sink \(configuration.sink) needs for \(key): "
                 + error.message)
-    }
-}
-
-/// Replicas that must have acknowledged a batch (`WAIT`), and how long one round of waiting takes.
-public struct ReplicaWait: Sendable, Hashable {
-    public var replicas: Int
-    public var timeoutMilliseconds: Int64
-
-    public init(replicas: Int, timeoutMilliseconds: Int64) {
-        self.replicas = replicas
-        self.timeoutMilliseconds = timeoutMilliseconds
-    }
-}
-
-/// Waits that grow from 10 to 500 ms.
-struct Backoff {
-    private static let first = Duration.milliseconds(10)
-    private static let longest = Duration.milliseconds(500)
-    private var next = Backoff.first
-
-    var isFirst: Bool { next == Backoff.first }
-
-    mutating func reset() { next = Backoff.first }
-
-    /// The wait to come; the one after it is twice as long.
-    mutating func take() -> Duration {
-        defer { next = min(next * 2, Backoff.longest) }
-        return next
     }
 }

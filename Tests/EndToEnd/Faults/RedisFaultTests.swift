@@ -10,7 +10,8 @@ import ZooKeeperClient
     @Test func aKeyOfAnotherType() async throws {
         try await TestBed.with { bed in
             let writer = RecordingWriter(seed: 2)
-            let versions = "  versions: {redis: \"${REDIS}\", write: set, key: \"v:{path}\", member: \"{path}\"}"
+            let versions =
+                "  versions: {redis: \"${REDIS}\", write: set, key: \"v:{path}\", member: \"{path}\"}"
             let site = try await FaultSite.start(bed, Fault.redisCut.pipeline + "\n" + versions, writer)
             try await bed.withWriter { try await $0.create("/t", "0") }
             _ = try await bed.redis("SET", "v:/t/odd", "no set")
@@ -73,7 +74,9 @@ import ZooKeeperClient
             print("slow Redis: 40 MB of values waited, \(peak >> 20) MiB resident at most")
             #expect(peak < 400 << 20)
             proxy.stall(false)
-            try await eventually("all is delivered") { try await bed.redis("GET", "k:/t/last").string == "last" }
+            try await eventually("all is delivered") {
+                try await bed.redis("GET", "k:/t/last").string == "last"
+            }
             #expect(try await run.stop() == 0)
             await proxy.stop()
         }

@@ -51,7 +51,8 @@ import ZooKeeperClient
                 }
                 let report = try await FaultReport.settled(bed, writer.final)
                 total.add(report)
-                #expect(report == .clean, "seed \(seed), round \(round): \(report)\n\(run.errors.suffix(2000))")
+                #expect(
+                    report == .clean, "seed \(seed), round \(round): \(report)\n\(run.errors.suffix(2000))")
                 #expect(try await run.stop() == 0)
             }
             total.print("snapshot \(fault)", rounds: rounds, acknowledged: writer.acknowledged)
