@@ -51,6 +51,24 @@ enum Fault: String, CaseIterable, CustomTestStringConvertible {
         }
     }
 
+    /// What the program says when the fault has reached it: one that leaves no trace tests nothing.
+    var trace: String? {
+        switch self {
+        case .killedWhileRolling, .terminatedWhileRolling: "a segment is past its retention"
+        case .zookeeperCut, .zookeeperCutInResync, .zookeeperCutBeforeRead, .zookeeperHalfClosed,
+            .zookeeperAway,
+            .zookeeperRestarted, .leaderKilled, .ensembleRestarted:
+            "no connection to ZooKeeper"
+        case .sessionExpired: "session expired"
+        case .redisCut, .redisHalfClosed: "trying again"
+        case .redisOutOfMemory: "OOM"
+        case .redisReadOnly: "READONLY"
+        case .redisRestarted: "trying again"
+        case .redisEmptied, .redisFailover: "delivering again"
+        default: nil
+        }
+    }
+
     var redisConfiguration: [String] {
         self == .redisRestarted ? ["appendonly yes", "appendfsync everysec"] : []
     }

@@ -12,6 +12,7 @@ final class FaultSite {
     private let zookeeper: TCPProxy?
     private let redis: TCPProxy?
     private var process: MillraceProcess?
+    private var ended: [MillraceProcess] = []
     private var hasSubtree = false
     /// Of the clock that a stepped run sees.
     private var clock: SteppedClock?
@@ -36,6 +37,8 @@ final class FaultSite {
     }
 
     var errors: String { process?.errors ?? "" }
+    /// Of every process so far.
+    var allErrors: String { (ended + [process].compactMap { $0 }).map(\.errors).joined() }
     var running: MillraceProcess? { process }
 
     func steppedClock() throws {
@@ -46,6 +49,7 @@ final class FaultSite {
         var environment = clock?.environment ?? [:]
         if let zookeeper { environment["ZOOKEEPER"] = zookeeper.address }
         if let redis { environment["REDIS"] = "redis://\(redis.address)/0" }
+        if let process { ended.append(process) }
         process = try MillraceProcess(
             ["run"] + options + [file], environment: bed.environment.merging(environment) { $1 },
             directory: bed.directory.path)

@@ -29,6 +29,9 @@ import ZooKeeperClient
             report.print(fault.rawValue, rounds: rounds, acknowledged: writer.acknowledged)
             #expect(
                 report == .clean, "\(fault.rawValue), seed \(seed): \(report)\n\(site.errors.suffix(3000))")
+            if let trace = fault.trace {
+                #expect(site.allErrors.contains(trace), "\(fault.rawValue): no trace of it")
+            }
             #expect(try await site.stop() == 0)
         }
     }
