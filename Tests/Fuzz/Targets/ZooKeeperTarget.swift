@@ -21,7 +21,8 @@ func fuzzZooKeeper(_ input: inout FuzzInput) throws(FuzzFailure) {
     }
     let stream = input.takeAll()
     let (whole, problem) = ZooKeeperSession.frames([stream[...]])
-    let pieces = stride(from: 0, to: stream.count, by: 7).map { stream[$0..<min($0 + 7, stream.count)] }
+    let size = max(7, stream.count / 16)
+    let pieces = stride(from: 0, to: stream.count, by: size).map { stream[$0..<min($0 + size, stream.count)] }
     let (cut, sameProblem) = ZooKeeperSession.frames(pieces)
     try FuzzFailure.unless(
         whole == cut && problem == sameProblem, "frames do not depend on how bytes are cut")
