@@ -33,8 +33,10 @@ struct FuzzInput {
 
 /// Writes a file as it is, without what makes it durable: an input a time need not survive anything.
 func write(_ bytes: [UInt8], to path: FilePath) throws(FuzzFailure) {
-    let descriptor = path.withPlatformString { open($0, O_WRONLY | O_CREAT | O_TRUNC, 0o600) }
+    let descriptor = path.withPlatformString { open($0, O_WRONLY | O_CREAT, 0o600) }
     defer { close(descriptor) }
     let written = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-    try FuzzFailure.unless(descriptor >= 0 && written == bytes.count, "\(path) can be written")
+    // Cut afterwards: a file that is emptied and written anew is flushed by ext4 when it is closed.
+    let isCut = ftruncate(descriptor, off_t(bytes.count)) == 0
+    try FuzzFailure.unless(descriptor >= 0 && written == bytes.count && isCut, "\(path) can be written")
 }

@@ -18,9 +18,9 @@ import Testing
     /// Mutations of each input: as many as a second or two allow.
     private static func mutations(_ target: FuzzTarget) -> Int {
         switch target {
-        case .yaml: 2
-        case .segment, .index: 8
-        default: 50
+        case .yaml: 3
+        case .segment, .index: 12
+        default: 80
         }
     }
 
