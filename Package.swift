@@ -17,6 +17,26 @@ let nio: [Target.Dependency] = [
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 
+/// The fuzz targets are part of the tests. With MILLRACE_FUZZ set (`Scripts/fuzz`) the same files become a program
+/// under libFuzzer instead, so that no other build pays for it.
+let fuzzed: [Target.Dependency] =
+    [
+        "ChangeModel", "Engine", "LZ4", "Mapping", "PipelineDefinition", "RedisClient", "RedisSink",
+        "SegmentLog",
+        "ZooKeeperClient", systemPackage,
+    ] + nio
+let fuzzing: Target =
+    if Context.environment["MILLRACE_FUZZ"] == nil {
+        .testTarget(
+            name: "FuzzTests", dependencies: fuzzed, path: "Tests/Fuzz",
+            exclude: ["Corpus", "Driver", "yaml.dict"],
+            swiftSettings: strict)
+    } else {
+        .executableTarget(
+            name: "millrace-fuzz", dependencies: fuzzed, path: "Tests/Fuzz",
+            exclude: ["Corpus", "Tests", "yaml.dict"], swiftSettings: strict)
+    }
+
 let package = Package(
     name: "millrace",
     products: [
@@ -118,6 +138,7 @@ let package = Package(
             name: "EndToEndTests",
             dependencies: ["TestServers", "ZooKeeperClient", "RedisClient", "millrace", logging],
             path: "Tests/EndToEnd", swiftSettings: strict),
+        fuzzing,
     ],
     swiftLanguageModes: [.v6]
 )

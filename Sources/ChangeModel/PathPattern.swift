@@ -4,6 +4,9 @@
 /// for any run of characters; `**` for one or more segments. Literal text may surround a capture inside
 /// a segment (`broker-{id}`).
 public struct PathPattern: Sendable, Hashable {
+    /// Whoever reads patterns looks at each capture beside all others, and quotes them in messages.
+    static let maximumBytes = 4096
+
     public let text: String
     /// The captures in the order in which they stand.
     public let captureNames: [String]
@@ -211,6 +214,9 @@ private struct PathPatternParser {
     }
 
     mutating func parse() throws(PathPattern.SyntaxError) -> [PathPattern.Segment] {
+        guard text.utf8.count <= PathPattern.maximumBytes else {
+            throw .init(message: "a path pattern has at most \(PathPattern.maximumBytes) bytes", column: 1)
+        }
         guard text.hasPrefix("/") else {
             throw .init(message: "a path pattern begins with a slash", column: 1)
         }

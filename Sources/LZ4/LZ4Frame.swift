@@ -8,6 +8,9 @@ public struct LZ4Error: Error, Hashable, CustomStringConvertible {
 /// Compresses and decompresses LZ4 frames (the format of the `lz4` program), each with a content checksum.
 /// The contexts are reused; one instance belongs to one owner.
 public final class LZ4Frame {
+    /// No byte of a frame stands for more: a length is continued 255 at a time.
+    private static let largestRatio = 255
+
     private let compression: OpaquePointer
     private let decompression: OpaquePointer
 
@@ -51,6 +54,9 @@ public final class LZ4Frame {
 
     /// The content of a frame that must be exactly `bytes` and hold exactly `count` bytes.
     public func decompress(_ bytes: UnsafeRawBufferPointer, count: Int) throws(LZ4Error) -> [UInt8] {
+        guard count <= bytes.count * LZ4Frame.largestRatio else {
+            throw LZ4Error(description: "\(bytes.count) bytes cannot hold a content of \(count)")
+        }
         LZ4F_resetDecompressionContext(decompression)
         var content = [UInt8](repeating: 0, count: count)
         var read = 0

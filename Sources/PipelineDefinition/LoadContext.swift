@@ -3,6 +3,10 @@ final class LoadContext {
     let file: String
     let environment: [String: String]
     private(set) var diagnostics: [Diagnostic] = []
+    /// Errors, and warnings; more are not kept.
+    private static let maximumDiagnostics = 1_000
+    private static let maximumMessage = 4_096
+    private var counts = [0, 0]
 
     init(file: String, environment: [String: String]) {
         self.file = file
@@ -27,11 +31,19 @@ final class LoadContext {
     private func report(
         _ severity: Diagnostic.Severity, _ position: Position, _ message: String, _ fix: String?
     ) {
+        let number = severity == .error ? 0 : 1
+        guard counts[number] < LoadContext.maximumDiagnostics else { return }
+        counts[number] += 1
         diagnostics.append(
             Diagnostic(
                 file: file, line: position.line, column: position.column, severity: severity,
-                message: message,
-                fix: fix))
+                message: LoadContext.shortened(message), fix: fix.map(LoadContext.shortened)))
+    }
+
+    /// Messages quote the definition, which may be a MiB in one word.
+    private static func shortened(_ text: String) -> String {
+        text.utf8.count <= maximumMessage
+            ? text : String(text.unicodeScalars.prefix(maximumMessage / 4)) + "…"
     }
 
     /// The text of a scalar with its variables filled in; `nil`, and reported, where it is no text or empty.

@@ -41,8 +41,9 @@ extension PipelineDefinition {
     /// Checks the text of a definition; `file` is what the diagnostics call it.
     public static func parse(_ text: String, file: String, environment: [String: String]) -> LoadResult {
         let context = LoadContext(file: file, environment: environment)
-        var reader = YAMLReader(context: context)
-        let definition = reader.read(text).flatMap { DefinitionReader(context: context).read($0) }
+        let definition = YAMLReader.read(text, context: context).flatMap {
+            DefinitionReader(context: context).read($0)
+        }
         let diagnostics = context.diagnostics.enumerated().sorted { left, right in
             (left.element.line, left.element.column, left.offset)
                 < (right.element.line, right.element.column, right.offset)

@@ -68,11 +68,14 @@ struct SourceReader {
 
     /// Sorted, and without those that lie inside another.
     static func merged(_ paths: [String]) -> [String] {
+        if paths.contains("/") { return ["/"] }
+        // With a slash behind it, a path sorts right before all that lies inside it.
         var result: [String] = []
-        for path in Set(paths).sorted() where !result.contains(where: { isInside(path, $0) }) {
+        for path in Set(paths).sorted(by: { $0 + "/" < $1 + "/" }) {
+            if let last = result.last, isInside(path, last) { continue }
             result.append(path)
         }
-        return result
+        return result.sorted()
     }
 
     /// Whether a path is the root of a subtree or lies in it.

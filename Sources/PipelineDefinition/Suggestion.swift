@@ -2,6 +2,8 @@
 enum Suggestion {
     /// `nil` where none is near: more than a third of the letters would have to change.
     static func nearest(to word: String, among known: [String]) -> String? {
+        // Not for thousands of names, which nobody has written by hand.
+        let known = known.prefix(200)
         let word = word.lowercased().prefix(64)
         let limit = max(1, word.count / 3)
         let ranked = known.map { (name: $0, distance: distance(Array(word), Array($0.lowercased()))) }

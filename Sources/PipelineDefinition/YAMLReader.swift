@@ -4,43 +4,100 @@ import Yams
 struct YAMLReader {
     /// A definition has a few hundred parts; aliases that multiply end here.
     static let maximumNodes = 20_000
-    /// Each takes one more pass over the text.
+    /// libyaml's own bound, which aliases could pass.
+    private static let maximumDepth = 1_000
+    /// Each takes one more pass over the text; all passes together read at most so many bytes.
     private static let maximumDuplicates = 64
+    private static let maximumBytesOfPasses = 4 << 20
+    /// `? ` and, behind a bracket, `:`.
+    private static let maximumExplicitKeys = 16
+    private static let maximumClosedKeys = 10_000
 
     private let context: LoadContext
+    private let aliases: HiddenAliases
     private var nodes = 0
     /// Keys that stand twice in a mapping: the library stops at the first such pair, so the first of the two
     /// is renamed (keeping every position) until it is content; this remembers the names.
     private var renamed: [Position: String] = [:]
+    private var anchors: [String: Part] = [:]
+    private var hasBrokenAlias = false
 
-    init(context: LoadContext) {
-        self.context = context
+    /// A node and how much it is.
+    private struct Part {
+        var node: Node
+        var nodes: Int
+        var depth: Int
     }
 
-    /// The definition's root; `nil`, and reported, where the text is no YAML or holds nothing.
-    mutating func read(_ text: String) -> Node? {
-        guard let root = compose(text) else { return nil }
-        let node = convert(root)
+    /// The root of the definition in a text; `nil`, and reported, where the text is no YAML or holds nothing.
+    static func read(_ text: String, context: LoadContext) -> Node? {
+        guard let aliases = HiddenAliases(text) else {
+            context.error(Position(line: 1, column: 1), "the definition cannot be read as YAML")
+            return nil
+        }
+        var reader = YAMLReader(context: context, aliases: aliases)
+        return reader.read()
+    }
+
+    private init(context: LoadContext, aliases: HiddenAliases) {
+        self.context = context
+        self.aliases = aliases
+    }
+
+    private mutating func read() -> Node? {
+        let start = Position(line: 1, column: 1)
+        guard !YAMLReader.hasTooManyKeys(aliases.text) else {
+            context.error(start, "the definition has too many keys that are lists or mappings")
+            return nil
+        }
+        // Anchors are known for as long as there is their parser.
+        guard let (root, parser) = compose() else { return nil }
+        let part = withExtendedLifetime(parser) { convert(root, depth: 1) }
         if nodes > YAMLReader.maximumNodes {
             let message =
                 "the definition has more than \(YAMLReader.maximumNodes) parts, those of aliases included"
-            context.error(Position(line: 1, column: 1), message)
+            context.error(start, message)
             return nil
         }
-        return node
+        return hasBrokenAlias ? nil : part.node
     }
 
-    private mutating func compose(_ original: String) -> Yams.Node? {
-        var text = original
+    /// Whether the library would take for ever over keys that are lists or mappings: it compares all that is in each,
+    /// once for every key around it. Without aliases only `? ` makes such a key long; others end with their line.
+    private static func hasTooManyKeys(_ text: String) -> Bool {
+        var explicit = 0
+        var closed = 0
+        // Blanks left out; every break is a line feed.
+        var last = Unicode.Scalar("\n")
+        var isQuestion = false
+        for scalar in text.unicodeScalars {
+            if scalar.properties.isWhitespace {
+                if isQuestion { explicit += 1 }
+                isQuestion = false
+                if scalar != " ", scalar != "\t" { last = "\n" }
+                continue
+            }
+            if scalar == ":", last == "}" || last == "]" { closed += 1 }
+            isQuestion = scalar == "?" && "\n[{,-?:".unicodeScalars.contains(last)
+            last = scalar
+        }
+        return explicit > maximumExplicitKeys || closed > maximumClosedKeys
+    }
+
+    private mutating func compose() -> (root: Yams.Node, parser: Parser)? {
+        var text = aliases.text
+        var bytes = text.utf8.count
         while true {
             do {
                 // The basic resolver leaves `on`, `no` and `off` the texts that they look like.
-                if let root = try Yams.compose(yaml: text, .basic) { return root }
+                let parser = try Parser(yaml: text, resolver: .basic)
+                if let root = try parser.singleRoot() { return (root, parser) }
                 context.error(Position(line: 1, column: 1), "the definition is empty")
                 return nil
             } catch let error as YamlError {
+                bytes += text.utf8.count
                 guard case .duplicatedKeysInMapping(let keys, let place) = error, let key = keys.first,
-                    renamed.count < YAMLReader.maximumDuplicates,
+                    renamed.count < YAMLReader.maximumDuplicates, bytes <= YAMLReader.maximumBytesOfPasses,
                     let changed = rename(key, at: Position(place.mark), in: text)
                 else {
                     report(error)
@@ -89,33 +146,75 @@ struct YAMLReader {
         return index + position.column - 1
     }
 
-    private mutating func convert(_ node: Yams.Node) -> Node {
+    private mutating func convert(_ node: Yams.Node, depth: Int) -> Part {
         nodes += 1
         let position = node.mark.map(Position.init) ?? Position(line: 1, column: 1)
-        let empty = Node(position: position, content: .scalar("", plain: true))
-        guard nodes <= YAMLReader.maximumNodes else { return empty }
+        guard nodes <= YAMLReader.maximumNodes else { return YAMLReader.empty(position) }
+        var part = YAMLReader.empty(position)
+        let before = nodes
         switch node {
         case .scalar(let scalar):
-            return Node(position: position, content: .scalar(scalar.string, plain: scalar.style == .plain))
+            if let alias = alias(scalar, position, depth: depth) { return alias }
+            let content = Node.Content.scalar(aliases.restored(scalar.string), plain: scalar.style == .plain)
+            part.node.content = content
         case .sequence(let items):
-            return Node(position: position, content: .list(items.map { convert($0) }))
+            var list: [Node] = []
+            for item in items { list.append(take(convert(item, depth: depth + 1), into: &part)) }
+            part.node.content = .list(list)
         case .mapping(let pairs):
-            return Node(position: position, content: .mapping(entries(pairs)))
+            part.node.content = .mapping(entries(pairs, depth: depth, into: &part))
         case .alias:
-            return empty
+            break
         }
+        part.nodes = 1 + nodes - before
+        if let anchor = node.anchor { anchors[anchor.rawValue] = part }
+        return part
     }
 
-    private mutating func entries(_ pairs: Yams.Node.Mapping) -> [Node.Entry] {
+    private static func empty(_ position: Position) -> Part {
+        Part(node: Node(position: position, content: .scalar("", plain: true)), nodes: 1, depth: 1)
+    }
+
+    private func take(_ child: Part, into part: inout Part) -> Node {
+        part.depth = max(part.depth, child.depth + 1)
+        return child.node
+    }
+
+    /// What an alias stands for; `nil` for any other scalar. One that stands for nothing is reported.
+    private mutating func alias(_ scalar: Yams.Node.Scalar, _ position: Position, depth: Int) -> Part? {
+        guard scalar.style == .plain, aliases.isAlias(scalar.string) else { return nil }
+        let empty = YAMLReader.empty(position)
+        guard let name = aliases.anchor(of: scalar.string), let part = anchors[name] else {
+            let text = aliases.restored(scalar.string)
+            context.error(
+                position, "this is no YAML: '\(text)' is no alias of an anchor before it",
+                fix: YAMLReader.quoting)
+            hasBrokenAlias = true
+            return empty
+        }
+        nodes += part.nodes - 1
+        guard depth + part.depth <= YAMLReader.maximumDepth else {
+            context.error(
+                position,
+                "the definition is nested more than \(YAMLReader.maximumDepth) deep, aliases included")
+            hasBrokenAlias = true
+            return empty
+        }
+        return nodes > YAMLReader.maximumNodes ? empty : part
+    }
+
+    private mutating func entries(
+        _ pairs: Yams.Node.Mapping, depth: Int, into part: inout Part
+    ) -> [Node.Entry] {
         var entries: [Node.Entry] = []
         var first: [String: Position] = [:]
         for (key, value) in pairs {
             let position = key.mark.map(Position.init) ?? Position(line: 1, column: 1)
-            guard case .scalar(let scalar) = key else {
+            guard let text = text(ofKey: key, position) else {
                 context.error(position, "a key is a text, not a list or a mapping")
                 continue
             }
-            let name = renamed[position] ?? scalar.string
+            let name = renamed[position].map(aliases.restored) ?? text
             if name == "<<" {
                 context.error(position, "merge keys ('<<') are not read", fix: "write the keys out")
             } else if let earlier = first[name] {
@@ -124,14 +223,30 @@ struct YAMLReader {
                     fix: "the first is at line \(earlier.line)")
             } else {
                 first[name] = position
-                entries.append(Node.Entry(key: name, position: position, value: convert(value)))
+                let converted = take(convert(value, depth: depth + 1), into: &part)
+                entries.append(Node.Entry(key: name, position: position, value: converted))
             }
         }
         return entries
     }
 
+    private mutating func text(ofKey key: Yams.Node, _ position: Position) -> String? {
+        guard case .scalar(let scalar) = key else { return nil }
+        let alias = alias(scalar, position, depth: 1)
+        if let alias, case .scalar(let text, _) = alias.node.content { return text }
+        if let anchor = scalar.anchor {
+            let content = Node.Content.scalar(aliases.restored(scalar.string), plain: scalar.style == .plain)
+            anchors[anchor.rawValue] = Part(
+                node: Node(position: position, content: content), nodes: 1, depth: 1)
+        }
+        return alias == nil ? aliases.restored(scalar.string) : nil
+    }
+
+    private static let quoting =
+        "quote text that holds any of { } [ ] : # & * ! | > % @ or begins with a quote or a dash"
+
     private func report(_ error: YamlError) {
-        let fix = "quote text that holds any of { } [ ] : # & * ! | > % @ or begins with a quote or a dash"
+        let fix = YAMLReader.quoting
         switch error {
         case .scanner(let place, let problem, let mark, _), .parser(let place, let problem, let mark, _),
             .composer(let place, let problem, let mark, _):
@@ -143,7 +258,9 @@ struct YAMLReader {
             let column = before.reversed().prefix { !$0.isNewline }.count + 1
             context.error(Position(line: line, column: column), "this is no YAML: \(problem)")
         case .duplicatedKeysInMapping(let keys, let place):
-            context.error(Position(place.mark), "the key '\(keys.first ?? "")' stands twice in this mapping")
+            context.error(
+                Position(place.mark),
+                "the key '\(aliases.restored(keys.first ?? ""))' stands twice in this mapping")
         default:
             context.error(Position(line: 1, column: 1), "the definition cannot be read as YAML")
         }

@@ -12,11 +12,9 @@ enum ErrorClass: Equatable {
     case cluster
 
     init(_ error: RedisServerError) {
-        if error.prefix == .execabort, let cause = ErrorClass.cause(of: error) {
-            self = ErrorClass(cause)
-            return
-        }
-        switch error.prefix {
+        // What EXEC says names a cause; a cause that names another is none of Redis.
+        let cause = error.prefix == .execabort ? ErrorClass.cause(of: error) : nil
+        switch (cause ?? error).prefix {
         case .oom, .misconf, .noreplicas, .loading, .busy, .masterdown, .tryagain, .clusterdown:
             self = .passing
         case .readonly, .noauth: self = .reconnect

@@ -66,4 +66,19 @@ import Testing
         }
         #expect(try read.get() == [1, 2, 3])
     }
+
+    /// Memory follows the bytes that are there, not the length that something says.
+    @Test func aContentThatNoFrameOfThisSizeHoldsIsRefusedFirst() throws {
+        let codec = try LZ4Frame()
+        var frame: [UInt8] = []
+        try codec.compress([1, 2, 3], appendingTo: &frame)
+        let error = #expect(throws: LZ4Error.self) {
+            try frame.withUnsafeBytes { try codec.decompress($0, count: 200 << 20) }
+        }
+        #expect(error?.description.contains("cannot hold") == true)
+        let zeros = [UInt8](repeating: 0, count: 1 << 20)
+        var small: [UInt8] = []
+        try codec.compress(zeros, appendingTo: &small)
+        #expect(try small.withUnsafeBytes { try codec.decompress($0, count: zeros.count) } == zeros)
+    }
 }

@@ -100,6 +100,8 @@ import Testing
         func kind(_ message: String) -> ErrorClass { ErrorClass(RedisServerError(message: message)) }
         #expect(kind("EXECABORT Transaction discarded because of: OOM command not allowed") == .passing)
         #expect(kind("EXECABORT Transaction discarded because of: READONLY You can't write") == .reconnect)
+        // A server may say what it likes, but not have us follow it for ever.
+        #expect(kind(String(repeating: "EXECABORT because of: ", count: 100_000)) == .record)
     }
 
     /// As after a failover that has lost acknowledged writes, long after the start.

@@ -96,7 +96,7 @@ struct KnownStateStore {
         return replayed
     }
 
-    private func encode(_ state: KnownState, offset: Int64) -> [UInt8] {
+    func encode(_ state: KnownState, offset: Int64) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(256 + state.nodes.count * 64)
         bytes.appendInteger(KnownStateStore.magic)
@@ -119,7 +119,7 @@ struct KnownStateStore {
         return bytes
     }
 
-    private func decode(_ bytes: [UInt8], offset: Int64) -> KnownState? {
+    func decode(_ bytes: [UInt8], offset: Int64) -> KnownState? {
         guard bytes.count > 4 else { return nil }
         var checksum = ByteReader(bytes[(bytes.count - 4)...])
         let body = bytes[..<(bytes.count - 4)]

@@ -3,6 +3,8 @@ struct BatchHeader: Equatable {
     /// Skippable frame magic and length, then the fields, then two checksums.
     static let byteCount = 136
     static let maximumPosition = 64
+    /// All offsets lie below it: a stream entry's ID has 48 bits for one, and no sum of offsets overflows.
+    static let offsetBound: Int64 = 1 << 48 - 1
     private static let skippableMagic: UInt32 = 0x184D_2A5D
     private static let magic: UInt32 = 0x5442_524D  // "MRBT"
     private static let version: UInt8 = 1
@@ -91,7 +93,7 @@ struct BatchHeader: Equatable {
         lastTimestamp = get(Int64.self, 52)
         frameChecksum = get(UInt32.self, 128)
         guard positionCount <= BatchHeader.maximumPosition, baseOffset >= 0, lastOffset >= baseOffset - 1,
-            lastOffset - baseOffset < Int64(UInt32.max)
+            lastOffset - baseOffset < Int64(UInt32.max), lastOffset < BatchHeader.offsetBound
         else { throw .damaged("the batch header contradicts itself") }
         position = Array(bytes[60..<60 + positionCount])
     }

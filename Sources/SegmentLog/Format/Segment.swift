@@ -25,7 +25,8 @@ struct Segment {
     /// The base offsets of the segments in a directory, ascending.
     static func list(_ directory: FilePath) throws(LogError) -> [Segment] {
         try AtomicFile.names(in: directory).compactMap { name in
-            guard name.count == 24, name.hasSuffix(".lz4"), let offset = Int64(name.dropLast(4)), offset >= 0
+            guard name.count == 24, name.hasSuffix(".lz4"), let offset = Int64(name.dropLast(4)),
+                (0...BatchHeader.offsetBound).contains(offset)
             else {
                 return nil
             }

@@ -122,6 +122,9 @@ public final class LogWriter {
                 code: .invalidArgument,
                 message: "a batch of \(batch.byteCount) bytes; \(configuration.maxBatchBytes) are the bound")
         }
+        guard batch.offsetCount <= BatchHeader.offsetBound - nextOffset else {
+            throw LogError(code: .invalidArgument, message: "the log has no offsets left")
+        }
         let header = try encode(batch, position: position, timestamp: timestampMilliseconds)
         if index.size > 0, index.size + Int64(output.count) > Int64(configuration.segmentBytes),
             nextOffset > segments[segments.count - 1].baseOffset
@@ -241,7 +244,7 @@ public final class LogWriter {
             let segment = segments[0]
             let isTooMuch = retention.bytes.map { total > $0 } ?? false
             let isTooOld =
-                retention.ageMilliseconds.map { nowMilliseconds - facts.latestTimestamp > $0 } ?? false
+                retention.ageMilliseconds.map { facts.latestTimestamp < nowMilliseconds - $0 } ?? false
             guard isTooMuch || isTooOld else { break }
             if let minimumOffset, segments[1].baseOffset > minimumOffset {
                 isRetentionHeldBack = true
