@@ -166,6 +166,46 @@ import Testing
         await redis.stop()
     }
 
+    /// Sent, not confirmed, and trimmed by the time that it is sent again: there is nothing to refuse.
+    @Test func whatWasTrimmedIsNotRefusedWhenItIsSentAgain() async throws {
+        let redis = try await RedisServer.start()
+        let first = try makeSink(redis)
+        _ = try await first.start(context(end: 100))
+        _ = try await first.deliver(batch(0..<5))
+        await first.close()
+        try redis.cli("XTRIM", "stream", "MAXLEN", "1")
+        let second = try makeSink(redis)
+        #expect(try await second.start(context(end: 100)) == 0)
+        guard case .delivered(let refused) = try await second.deliver(batch(0..<8)) else {
+            Issue.record("rewound")
+            return
+        }
+        #expect(refused.isEmpty)
+        #expect(try redis.cli("XLEN", "stream") == "4")
+        await second.close()
+        await redis.stop()
+    }
+
+    /// Streams of a log that has given itself a higher generation keep what is younger than `minid`.
+    @Test func aRaisedGenerationTrimsNothing() async throws {
+        let redis = try await RedisServer.start()
+        var options = try settings(url: redis.url)
+        options.stream = StreamOptions(trim: .age(milliseconds: 86_400_000))
+        let logger = Logger(label: "test")
+        let first = RedisSink(options, logger: logger)
+        _ = try await first.start(context(end: 100))
+        _ = try await first.deliver(batch(0..<200))
+        await first.close()
+        try redis.cli("DEL", "millrace:p:s")
+        let second = RedisSink(options, logger: logger)
+        _ = try await second.start(context(end: 100))
+        _ = try await second.deliver(batch(0..<200))
+        #expect(try redis.cli("HGET", "millrace:p:s", "f") == "1")
+        #expect(try redis.cli("XLEN", "stream") == "400")
+        await second.close()
+        await redis.stop()
+    }
+
     @Test func aFullRedisIsWaitedFor() async throws {
         let redis = try await RedisServer.start(["maxmemory 100mb", "maxmemory-policy noeviction"])
         let sink = try makeSink(redis)

@@ -147,6 +147,36 @@ import ZooKeeperClient
         #expect(bench.lines() == ["begin", "d /t/secret/x last", "end"])
     }
 
+    @Test func aNodeDeletedWhileItWasHiddenIsTold() throws {
+        var tree = FakeTree(["/t", "/t/secret", "/t/open"])
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        tree.forbidden = ["/t/secret"]
+        try bench.connectAndSettle(&tree)
+        _ = bench.lines()
+        tree.forbidden = []
+        _ = tree.delete("/t/secret")
+        bench.machine.probeHidden()
+        try bench.settle(&tree)
+        #expect(bench.lines() == ["begin", "d /t/secret last", "end"])
+    }
+
+    @Test func aWatchThatABusyServerThrottlesIsAskedForAgain() throws {
+        var tree = FakeTree(["/t", "/t/a"])
+        var bench = Bench()
+        bench.machine.connected()
+        for request in bench.machine.takeRequests() {
+            guard case .addWatch = request.request else { continue }
+            try bench.machine.replied(
+                tag: request.tag, zxid: -1, .failure(ZooKeeperError(.throttled, message: "busy")))
+        }
+        let again = bench.machine.takeRequests()
+        #expect(again.contains { if case .addWatch = $0.request { true } else { false } })
+        try bench.answer(again, &tree)
+        try bench.settle(&tree)
+        #expect(bench.machine.known.nodes.count == 2 && !bench.machine.isWalking)
+    }
+
     @Test func aSinkThatIsOwedEveryNodeGetsItAlone() throws {
         var tree = FakeTree(["/t", "/t/a"])
         var bench = Bench()

@@ -4,7 +4,8 @@ import SystemPackage
 @testable import Engine
 @testable import SegmentLog
 
-/// What Millrace itself writes into batches and beside them: changes, snapshots, positions, known states, checkpoints.
+/// What Millrace itself writes into batches and beside them: changes, snapshots, positions, known states, checkpoints,
+/// dead letters.
 ///
 /// The first byte: which; 128 makes the checksum of a known state right.
 func fuzzRecords(_ input: inout FuzzInput, _ directory: FilePath) throws(FuzzFailure) {
@@ -21,8 +22,26 @@ func fuzzRecords(_ input: inout FuzzInput, _ directory: FilePath) throws(FuzzFai
             setChecksum(of: 0..<bytes.count - 4, at: bytes.count - 4, &bytes)
         }
         try knownState(bytes, directory)
+    case 6: try deadLetter(bytes)
+    case 7: try resolution(bytes)
     default: try checkpoint(bytes, directory)
     }
+}
+
+private func deadLetter(_ bytes: [UInt8]) throws(FuzzFailure) {
+    guard let letter = try? DeadLetterCodec.decodeLetter(bytes[...], number: 0, refused: 0) else { return }
+    var written: [UInt8] = []
+    DeadLetterCodec.encode(
+        stage: letter.stage, offset: letter.offset, sink: letter.sink, reason: letter.reason,
+        change: letter.change, into: &written)
+    try FuzzFailure.unless(written == bytes, "a dead letter is written as it was read")
+}
+
+private func resolution(_ bytes: [UInt8]) throws(FuzzFailure) {
+    guard let resolution = try? DeadLetterCodec.decodeResolution(bytes[...]) else { return }
+    var written: [UInt8] = []
+    DeadLetterCodec.encode(resolution, into: &written)
+    try FuzzFailure.unless(written == bytes, "a resolution is written as it was read")
 }
 
 private func change(_ bytes: [UInt8]) throws(FuzzFailure) {
