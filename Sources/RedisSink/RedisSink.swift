@@ -308,8 +308,12 @@ public actor RedisSink: ChangeSink {
                 case .integer(let count)? where count >= wait.replicas:
                     backoff.reset()
                     return nil
-                case .error(let error)?:
+                case .error(let error)?
+                where error.prefix == .noperm || error.message.hasPrefix("ERR unknown"):
                     throw fatal(error)
+                case .error(let error)?:
+                    // It has become a replica, for example.
+                    try await drop(error)
                 case .integer(let count)?:
                     try await self.wait(
                         RedisServerError(

@@ -160,7 +160,8 @@ struct WatchMachine {
             repeated += sinks
             return
         }
-        owed += sinks.filter { !owed.contains($0) }
+        // One that the walk under way serves gets another walk: it may have lost what it has been told so far.
+        owed += sinks
         if isAttached, !isWalking { walkFromRoots() }
     }
 
@@ -189,7 +190,8 @@ struct WatchMachine {
         if walkReason == .resync { counters.resyncs += 1 }
         isWalking = true
         walkPending = 0
-        repeating = owed
+        repeating += owed
+        owed = []
         wasHidden.formUnion(hidden)
         hidden = []
         emitter.beginSnapshot(SnapshotBegin(reason: walkReason, scope: scope))
@@ -384,7 +386,7 @@ struct WatchMachine {
     }
 
     private mutating func tellAgain(_ path: String, _ bytes: [UInt8], _ stat: NodeStat) {
-        for sink in repeating {
+        for sink in Set(repeating).sorted() {
             emitter.emit(
                 Change(
                     operation: .read, path: path, data: bytes, zxid: stat.mzxid, timestamp: stat.mtime,
@@ -440,7 +442,6 @@ struct WatchMachine {
         known.openScope = nil
         emitter.endSnapshot()
         repeated += repeating
-        owed.removeAll { repeating.contains($0) }
         repeating = []
         if !owed.isEmpty { walkFromRoots() }
     }

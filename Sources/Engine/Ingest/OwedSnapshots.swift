@@ -9,7 +9,8 @@ import SystemPackage
 final class OwedSnapshots: Sendable {
     private struct State {
         var waiting: [String]
-        var underWay: Set<String> = []
+        /// How often each has been taken and not been settled.
+        var underWay: [String: Int] = [:]
     }
 
     private let directory: FilePath
@@ -27,7 +28,7 @@ final class OwedSnapshots: Sendable {
     func take() -> [String] {
         state.withLock { state in
             defer { state.waiting = [] }
-            state.underWay.formUnion(state.waiting)
+            for sink in state.waiting { state.underWay[sink, default: 0] += 1 }
             return state.waiting
         }
     }
@@ -45,8 +46,9 @@ final class OwedSnapshots: Sendable {
         for sink in sinks {
             // Asked for again in the meantime: the file stays for that.
             let isWanted = state.withLock { state in
-                state.underWay.remove(sink)
-                return state.waiting.contains(sink)
+                let left = (state.underWay[sink] ?? 1) - 1
+                state.underWay[sink] = left > 0 ? left : nil
+                return left > 0 || state.waiting.contains(sink)
             }
             if !isWanted { try AtomicFile.remove(directory.appending(sink)) }
         }

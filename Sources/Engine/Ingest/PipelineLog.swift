@@ -22,6 +22,8 @@ public actor PipelineLog {
     private let states: KnownStateStore
     private var builder = RecordBatchBuilder()
     private var changesSinceState = 0
+    private var lastState = ContinuousClock.now
+    private var stateDuration = Duration.zero
     private nonisolated let bounds: Mutex<Bounds>
     nonisolated let owed: OwedSnapshots
     private nonisolated let stateWanted = Mutex(false)
@@ -146,7 +148,10 @@ public actor PipelineLog {
         // A state may only speak of what is durable.
         try writer.sync()
         tail.set(writer.durableOffset)
+        let start = ContinuousClock.now
         try states.save(known, at: writer.nextOffset)
+        lastState = .now
+        stateDuration = lastState - start
         changesSinceState = 0
         nodesPerState = known.nodes.count
         stateWanted.withLock { $0 = false }
@@ -184,7 +189,9 @@ public actor PipelineLog {
         let floor = min(offset ?? .max, stateOffset)
         defer {
             noteBounds()
-            if writer.isRetentionHeldBack, stateOffset <= floor { requestKnownState() }
+            // Large states are written seldom: at most a twentieth of the time goes into them.
+            let isRested = ContinuousClock.now - lastState >= stateDuration * 20
+            if writer.isRetentionHeldBack, stateOffset <= floor, isRested { requestKnownState() }
         }
         do {
             return try writer.enforceRetention(nowMilliseconds: wallClockMilliseconds(), keeping: floor)
