@@ -189,7 +189,7 @@ import ZooKeeperClient
     }
 }
 
-/// A file system of a megabyte in memory.
+/// A small file system in memory.
 private struct SmallDisk {
     private let path: String
     private var filler: String { "\(path)/filler" }
@@ -197,7 +197,7 @@ private struct SmallDisk {
     init(at path: String) throws {
         self.path = path
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        try SmallDisk.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path)
+        try SmallDisk.run("mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", path)
     }
 
     private static func run(_ arguments: String...) throws {
