@@ -33,8 +33,8 @@ public actor RedisSink: ChangeSink {
         }
     }
 
-    private let configuration: Configuration
-    private let key: String
+    let configuration: Configuration
+    let key: String
     private let client: RedisClient
     private let logger: Logger
     private var context: SinkContext?
@@ -402,31 +402,5 @@ public actor RedisSink: ChangeSink {
     private func wait(_ error: RedisServerError) async throws {
         if backoff.isFirst { logger.warning("Redis: \(error.message); waiting") }
         try await Task.sleep(for: backoff.take())
-    }
-
-    // MARK: Ends
-
-    private static let notStarted = PipelineError.failed("a Redis sink was used before it was started")
-
-    /// A later claim; or one of the same number, where Redis has lost ours.
-    private func isForeign(_ found: Checkpoint, _ known: Checkpoint) -> Bool {
-        found.epoch > known.epoch || found.epoch == known.epoch && found.owner != configuration.owner
-    }
-
-    private func fenced(_ found: Checkpoint) -> PipelineError {
-        .failed(
-            "sink \(configuration.sink): \(found.owner) has taken it over (epoch \(found.epoch)); "
-                + "one pipeline of a name may write")
-    }
-
-    private func fatal(_ error: RedisServerError) -> PipelineError {
-        if ErrorClass(error) == .cluster {
-            return .unavailable(
-                "\(configuration.redis.endpoint) is a node of a cluster, which needs redis+cluster:// "
-                    + "(not supported by this version yet): \(error.message)")
-        }
-        return .unavailable(
-            "\(configuration.redis.endpoint) refuses what sink \(configuration.sink) needs for \(key): "
-                + error.message)
     }
 }

@@ -241,8 +241,7 @@ struct WatchCapture: Sendable {
         let position = machine.position
         let now = state.clock.now
         let isDue = position != state.handed && now - state.lastHanded >= WatchCapture.positionInterval
-        let repeated = machine.takeRepeated()
-        let postponed = machine.takePostponed()
+        let (repeated, postponed) = machine.takeRepeats()
         guard !entries.isEmpty || isDue || !repeated.isEmpty || !postponed.isEmpty else { return }
         if configuration.snapshot == .never, entries.contains(where: \.isSnapshotEnd) {
             await handBaseline(entries, repeated, &machine, &state)
@@ -303,7 +302,7 @@ struct WatchCapture: Sendable {
         let known = machine.isWalking ? nil : machine.known
         let entries = machine.takeEntries()
         if configuration.snapshot == .never, entries.contains(where: \.isSnapshotEnd) {
-            await handBaseline(entries, machine.takeRepeated(), &machine, &state)
+            await handBaseline(entries, machine.takeRepeats().complete, &machine, &state)
             return
         }
         await ingest.append(CaptureBatch(entries: entries, position: position, known: known))

@@ -94,22 +94,9 @@ struct WatchMachine {
     private var isAttached = false
     private var walkReason = SnapshotReason.initial
     private var unvisited: Set<String> = []
-    private var hidden: Set<String> = []
-    private var wasHidden: Set<String> = []
+    private var hidden = HiddenPaths()
     private var isFirstWalk = true
-    /// The path that was probed last.
-    private var lastProbed = ""
-
-    // Snapshots repeated for one sink.
-    private var owed: [String] = []
-    /// Those that the walk under way serves.
-    private var repeating: [String] = []
-    private var repeated: [String] = []
-    /// Known nodes that were hidden from a repeated snapshot, with the sinks that still need them.
-    private var late: [String: Set<String>] = [:]
-    private var postponed: [String] = []
-    /// All that were postponed and are not complete yet.
-    private var incomplete: [String] = []
+    private(set) var repeats = RepeatedSnapshots()
 
     private var emitter = EntryEmitter()
 
@@ -149,37 +136,21 @@ struct WatchMachine {
     /// Asks whether nodes that had been hidden from the session can be read now; one that can starts a resync.
     mutating func probeHidden() {
         guard !isWalking, isAttached else { return }
-        // Never the same few: the next ones in order, and from the beginning after the last.
-        let paths = hidden.sorted()
-        let start = paths.firstIndex { $0 > lastProbed } ?? 0
-        for path in (paths[start...] + paths[..<start]).prefix(WatchMachine.probes) {
-            lastProbed = path
-            ask(.probe(path: path), .getData(path))
-        }
+        for path in hidden.next(WatchMachine.probes) { ask(.probe(path: path), .getData(path)) }
     }
 
     /// Every live node is told once more, to these sinks alone.
     mutating func repeatSnapshot(for sinks: [String]) {
         // Whoever asked for no snapshot gets none now.
-        guard mode != .never else {
-            repeated += sinks
-            return
-        }
-        // One that the walk under way serves gets another walk: it may have lost what it has been told so far.
-        owed += sinks
+        guard mode != .never else { return repeats.refuse(sinks) }
+        repeats.request(sinks)
         if isAttached, !isWalking { walkFromRoots() }
     }
 
-    /// The sinks whose repeated snapshot is complete with the entries handed out.
-    mutating func takeRepeated() -> [String] {
-        defer { repeated = [] }
-        return repeated
-    }
-
-    /// The sinks whose repeated snapshot lacks nodes that may not be read now.
-    mutating func takePostponed() -> [String] {
-        defer { postponed = [] }
-        return postponed
+    /// The sinks whose repeated snapshot is complete with the entries handed out, and those that wait for nodes which
+    /// may not be read now.
+    mutating func takeRepeats() -> (complete: [String], postponed: [String]) {
+        (repeats.takeComplete(), repeats.takePostponed())
     }
 
     private mutating func probed(_ path: String, _ result: Result<ZooKeeperResponse, ZooKeeperError>) {
@@ -201,10 +172,8 @@ struct WatchMachine {
         if walkReason == .resync { counters.resyncs += 1 }
         isWalking = true
         walkPending = 0
-        repeating += owed
-        owed = []
-        wasHidden.formUnion(hidden)
-        hidden = []
+        repeats.beginWalk()
+        hidden.beginWalk()
         emitter.beginSnapshot(SnapshotBegin(reason: walkReason, scope: scope))
         if isFirstWalk || known.scope != scope { leaveScope() }
         unvisited = Set(known.nodes.keys)
@@ -322,8 +291,8 @@ struct WatchMachine {
             counters.nodesRead += 1
             unvisited.remove(path)
             let isTold = compare(path, bytes, NodeStat(stat), reason)
-            let sinks = late.removeValue(forKey: path) ?? []
-            if !isTold { tellAgain(path, bytes, NodeStat(stat), sinks, reason) }
+            let sinks = repeats.sinks(for: path, inWalk: reason == .walk)
+            if !isTold { tellAgain(path, bytes, NodeStat(stat), sinks) }
             if reason == .walk, stat.numChildren > 0 { walkStack.append(.children(path: path)) }
         case .failure(let error) where error.code == .noNode:
             unvisited.remove(path)
@@ -375,7 +344,7 @@ struct WatchMachine {
     ) -> Bool {
         guard let old = known.nodes[path] else {
             let isNews =
-                reason == .created || (known.scope?.contains(path) ?? false) && !isBelow(wasHidden, path)
+                reason == .created || (known.scope?.contains(path) ?? false) && !hidden.covered(path)
             if isNews { counters.missedValues += Int(max(stat.version, 0)) }
             emit(isNews ? .create : .read, path, bytes, stat)
             return true
@@ -397,10 +366,8 @@ struct WatchMachine {
         return true
     }
 
-    private mutating func tellAgain(
-        _ path: String, _ bytes: [UInt8], _ stat: NodeStat, _ late: Set<String>, _ reason: Reason
-    ) {
-        for sink in late.union(reason == .walk ? repeating : []).sorted() {
+    private mutating func tellAgain(_ path: String, _ bytes: [UInt8], _ stat: NodeStat, _ sinks: [String]) {
+        for sink in sinks {
             emitter.emit(
                 Change(
                     operation: .read, path: path, data: bytes, zxid: stat.mzxid, timestamp: stat.mtime,
@@ -420,7 +387,7 @@ struct WatchMachine {
     }
 
     private mutating func emitDelete(_ path: String, _ node: KnownNode, zxid: Zxid) {
-        late.removeValue(forKey: path)
+        repeats.deleted(path)
         known.nodes.removeValue(forKey: path)
         emitter.emit(
             Change(
@@ -428,54 +395,26 @@ struct WatchMachine {
                 stat: node.stat))
     }
 
-    private func isBelow(_ roots: Set<String>, _ path: String) -> Bool {
-        guard !roots.isEmpty else { return false }
-        if roots.contains(path) || roots.contains("/") { return true }
-        var end = path.endIndex
-        while let slash = path[..<end].lastIndex(of: "/"), slash > path.startIndex {
-            if roots.contains(String(path[..<slash])) { return true }
-            end = slash
-        }
-        return false
-    }
-
     /// When all is read: what was known and not found, nor hidden, nor about to be read, is gone.
     private mutating func endWalkIfDone() {
         guard isAttached, isWalking, walkStack.isEmpty, walkPending == 0 else { return }
         let gone = unvisited.filter { path in
-            !isBelow(hidden, path) && reading[path] == nil && queued[path] == nil
+            !hidden.cover(path) && reading[path] == nil && queued[path] == nil
         }
         // Children before their parents.
         for path in gone.sorted(by: >) {
             if let node = known.nodes[path] { emitDelete(path, node, zxid: max(seen, node.mzxid)) }
         }
         unvisited = []
-        wasHidden = []
+        hidden.endWalk()
         isWalking = false
         isFirstWalk = false
         known.scope = scope
         known.openScope = nil
         emitter.endSnapshot()
-        endRepeating()
-        if !owed.isEmpty { walkFromRoots() }
-    }
-
-    /// A sink whose snapshot lacks hidden nodes is not done with: they follow when they can be read.
-    private mutating func endRepeating() {
-        let hiddenNodes =
-            repeating.isEmpty || hidden.isEmpty ? [] : known.nodes.keys.filter { isBelow(hidden, $0) }
-        if hiddenNodes.isEmpty {
-            repeated += repeating
-        } else {
-            for path in hiddenNodes { late[path, default: []].formUnion(repeating) }
-            postponed += repeating
-            incomplete += repeating
-        }
-        repeating = []
-        if late.isEmpty {
-            repeated += incomplete
-            incomplete = []
-        }
+        let isPartial = repeats.isServing && hidden.count > 0
+        repeats.endWalk(hidden: isPartial ? known.nodes.keys.filter(hidden.cover) : [])
+        if repeats.isOwed { walkFromRoots() }
     }
 
     // MARK: Requests

@@ -268,6 +268,20 @@ import Testing
         await redis.stop()
     }
 
+    /// A failover can lose a claim; the next process then takes the same epoch.
+    @Test func anotherOwnerOfTheSameEpochFencesThisOneOff() async throws {
+        let redis = try await RedisServer.start()
+        let sink = try makeSink(redis)
+        _ = try await sink.start(context(end: 100))
+        _ = try await sink.deliver(batch(0..<2))
+        try redis.cli("HSET", "millrace:p:s", "o", "another process")
+        let error = await #expect(throws: PipelineError.self) { try await sink.deliver(batch(2..<4)) }
+        #expect(error?.message.contains("another process") == true)
+        #expect(try redis.cli("XLEN", "stream") == "2")
+        await sink.close()
+        await redis.stop()
+    }
+
     @Test func numbersAtTheirEndAreRefused() async throws {
         let redis = try await RedisServer.start()
         var hash = ["HSET", "millrace:p:s", "e", "9223372036854775807"]

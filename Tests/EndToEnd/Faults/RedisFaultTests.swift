@@ -82,6 +82,29 @@ import ZooKeeperClient
         }
     }
 
+    /// What a stalled Redis does not take within the time of a shutdown is taken by the next run, once.
+    @Test func aShutdownDoesNotWaitForEver() async throws {
+        try await TestBed.with { bed in
+            let file = try bed.definition(Fault.redisStalled.pipeline)
+            let proxy = try await TCPProxy.start(to: "127.0.0.1:\(bed.redis.port)")
+            try await bed.withWriter { try await $0.create("/t", "0") }
+            let run = try bed.millrace("run", file, environment: ["REDIS": "redis://\(proxy.address)/0"])
+            try await eventually("it runs") { try await bed.stream("changes").count == 1 }
+            proxy.stall(true)
+            try await bed.withWriter { client in
+                for index in 0..<100 { try await client.create("/t/n\(index)", "\(index)") }
+            }
+            let start = ContinuousClock.now
+            #expect(try await run.stop() == 0)
+            #expect(ContinuousClock.now - start > .seconds(9))
+            #expect(run.errors.contains("goes on from its checkpoint"))
+            await proxy.stop()
+            _ = try await bed.output("run", "--until-caught-up", file)
+            let paths = try await bed.stream("changes").map { $0.fields["path"] ?? "" }
+            #expect(paths.count == 101 && Set(paths).count == 101)
+        }
+    }
+
     /// `wait: {replicas: 1}`: a batch counts when the replica has it; it is waited for, not written again.
     @Test func aBatchWaitsForItsReplica() async throws {
         try await TestBed.with(.sentinels) { bed in
@@ -100,7 +123,11 @@ import ZooKeeperClient
                 """)
             try await bed.withWriter { try await $0.create("/t", "0") }
             let run = try bed.millrace("run", file)
-            try await eventually("it runs") { try await bed.stream("changes").count == 1 }
+            // The confirmation waits for the replica like any other write.
+            try await eventually("it runs") {
+                try await bed.redis("HGET", "millrace:waits:changes", "c").string == "1"
+            }
+            try await Task.sleep(for: .milliseconds(300))
             let replica = try sentinels.replica()
             replica.process.suspend()
             try await bed.withWriter { try await $0.set("/t", "1") }
@@ -139,7 +166,10 @@ import ZooKeeperClient
             """)
         try await bed.withWriter { try await $0.create("/t", "0") }
         let run = try bed.millrace("run", file, environment: ["REDIS": "redis://\(proxy.address)/0"])
-        try await eventually("it runs") { try await bed.stream("changes").count == 1 }
+        try await eventually("it runs") {
+            try await bed.redis("HGET", "millrace:waits:changes", "c").string == "1"
+        }
+        try await Task.sleep(for: .milliseconds(300))
         replica.process.suspend()
         try await bed.withWriter { try await $0.set("/t", "1") }
         try await eventually("it is written") { try await bed.stream("changes").count == 2 }
