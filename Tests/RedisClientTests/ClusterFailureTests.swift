@@ -31,6 +31,12 @@ import Testing
         #expect(refused.error?.code == .moved(to: victim.address))
         #expect(cluster.topology?.master(of: HashSlot(of: name))?.address == victim.address)
 
+        // Nor does it write in a script of a connection that may read.
+        let script = "return redis.call('SET', KEYS[1], 2)"
+        let reading = batch(["READONLY"], ["EVAL", script, "1", name], ["READWRITE"])
+        #expect(
+            try await cluster.attempt(name, reading, .asking(replica.address)).error?.code == .readOnly)
+
         // Both that were on the way to it are lost, the third is not.
         async let sent = cluster.send([
             ClusterBatch(slot: HashSlot(of: name), commands: batch(["BLPOP", "{\(name)}none", "60"])),
@@ -96,6 +102,33 @@ import Testing
         try await victim.restart()
         #expect(try await later == .simpleString("OK"))
         #expect(try await same == .simpleString("OK"))
+        await cluster.close()
+        await servers.stop()
+    }
+
+    /// What was asked on a connection that ended is not asked again by itself, and what has to follow it on the
+    /// same connection does not go out on another.
+    @Test func lostConnections() async throws {
+        let servers = try await RedisClusterServers.start()
+        let cluster = try servers.client()
+        let server = try servers.owner(of: HashSlot(of: "foo").number)
+        let watched = try await cluster.attempt("foo", batch(["WATCH", "foo"], ["GET", "foo"]))
+        #expect(try watched.get() == [.simpleString("OK"), .null])
+        let transaction = batch(["MULTI"], ["SET", "foo", "1"], ["EXEC"])
+        let done = try await cluster.attempt("foo", transaction, on: watched.connection)
+        #expect(try done.get().count == 3 && done.connection == watched.connection)
+
+        async let lost = clusterCode {
+            _ = try await cluster.send(
+                batch(["INCR", "foo"], ["BLPOP", "{foo}list", "60"]), to: HashSlot(of: "foo"), deadline: soon)
+        }
+        while try server.cli("GET", "foo") != "2" {}
+        try server.cli("CLIENT", "KILL", "TYPE", "normal")
+        #expect(await lost == .connectionLost(.connectionClosed))
+        #expect(try await cluster.send("GET", "foo", key: "foo", deadline: soon) == bulk("2"))
+        let late = try await cluster.attempt("foo", transaction, on: watched.connection)
+        #expect(late.error?.code == .connectionChanged && late.connection != watched.connection)
+        #expect(try await cluster.send("GET", "foo", key: "foo", deadline: soon) == bulk("2"))
         await cluster.close()
         await servers.stop()
     }

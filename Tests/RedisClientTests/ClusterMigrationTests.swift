@@ -89,6 +89,10 @@ import Testing
             values == [
                 bulk("1"), bulk("2"), .simpleString("OK"), .simpleString("QUEUED"), .array([bulk("2")]),
             ])
+        // What has been executed is not sent again for the sake of what follows it.
+        let sums = batch(["INCR", stayed[0]], ["INCR", gone[0]], ["DECR", stayed[0]], ["DECR", gone[0]])
+        #expect(
+            try await cluster.send(sums, to: slot, deadline: soon) == [2, 3, 1, 2].map { .integer($0) })
         let early = await clusterCode {
             _ = try await cluster.send(
                 batch(["MGET", stayed[0], gone[0]]), to: slot, deadline: .now + .milliseconds(300))

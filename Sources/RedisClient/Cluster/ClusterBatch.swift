@@ -13,7 +13,8 @@ public struct ClusterBatch: Sendable {
     public var commands: RedisCommandBatch
     public var target: Target
     /// Where set, the commands go out on this connection or not at all: for what the server remembers of a
-    /// connection, such as `WATCH`, and to notice that a slot's owner has changed.
+    /// connection, such as `WATCH`, and to notice that a slot's owner has changed. Mind that `EXEC` ends every
+    /// `WATCH` of its connection, those of other slots too.
     public var connection: ClusterConnectionID?
 
     public init(
