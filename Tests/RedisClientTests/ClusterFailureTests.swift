@@ -6,36 +6,51 @@ import Testing
 
 /// Nodes that die, hang, load, or have become replicas.
 @Suite struct ClusterFailureTests {
-    @Test func replicaTakesOver() async throws {
-        let servers = try await RedisClusterServers.start(replicas: 1, nodeTimeout: 1_500)
+    @Test func replicasRefuse() async throws {
+        let servers = try await RedisClusterServers.start(replicas: 1)
         let cluster = try servers.client()
-        var before = try await cluster.refreshTopology()
-        for master in before.masters {
-            let slot = try #require(before.slots(of: master).first)
+        var topology = try await cluster.refreshTopology()
+        for master in topology.masters {
+            let slot = try #require(topology.slots(of: master).first)
             let name = "{\(HashSlot.tag(for: slot))}"
             _ = try await cluster.send("SET", name, "1", key: name, deadline: soon)
         }
+        // Told of when the others have heard that it has received something.
         let patience = soon
-        while before.masters.contains(where: { before.replicas(of: $0).count != 1 }), .now < patience {
-            before = try await cluster.refreshTopology()
+        while topology.masters.contains(where: { topology.replicas(of: $0).count != 1 }), .now < patience {
+            topology = try await cluster.refreshTopology()
         }
-        for master in before.masters { #expect(before.replicas(of: master).count == 1) }
+        let master = topology.masters[0]
+        let replica = try #require(topology.replicas(of: master).first)
+        for master in topology.masters { #expect(topology.replicas(of: master).count == 1) }
+        #expect(
+            try servers.replicas(of: servers.server(at: master.address)).map(\.address) == [replica.address])
+
+        let slot = try #require(topology.slots(of: master).first)
+        let name = "{\(HashSlot.tag(for: slot))}"
+        let refused = try await cluster.attempt(name, batch(["SET", name, "2"]), .asking(replica.address))
+        #expect(refused.error?.code == .moved(to: master.address) && refused.node == replica.address)
+        #expect(cluster.topology?.master(of: slot) == master)
+        // Nor does it write in a script of a connection that may read.
+        let script = "return redis.call('SET', KEYS[1], 2)"
+        let reading = batch(["READONLY"], ["EVAL", script, "1", name], ["READWRITE"])
+        #expect(
+            try await cluster.attempt(name, reading, .asking(replica.address)).error?.code == .readOnly)
+        #expect(try await cluster.send("GET", name, key: name, deadline: soon) == bulk("1"))
+        await cluster.close()
+        await servers.stop()
+    }
+
+    @Test func replicaTakesOver() async throws {
+        let servers = try await RedisClusterServers.start(replicas: 1, nodeTimeout: 1_500)
+        let cluster = try servers.client()
+        let before = try await cluster.refreshTopology()
         let victim = servers.servers[0]
         let replica = try #require(try servers.replicas(of: victim).first)
         let name = try key(of: victim, in: before)
         let other = try key(of: servers.servers[1], in: before)
         let commands = batch(["SET", name, "1"], ["WAIT", "1", "5000"])
         #expect(try await cluster.attempt(name, commands).get() == [.simpleString("OK"), .integer(1)])
-        // A replica sends to its master.
-        let refused = try await cluster.attempt(name, batch(["SET", name, "2"]), .asking(replica.address))
-        #expect(refused.error?.code == .moved(to: victim.address))
-        #expect(cluster.topology?.master(of: HashSlot(of: name))?.address == victim.address)
-
-        // Nor does it write in a script of a connection that may read.
-        let script = "return redis.call('SET', KEYS[1], 2)"
-        let reading = batch(["READONLY"], ["EVAL", script, "1", name], ["READWRITE"])
-        #expect(
-            try await cluster.attempt(name, reading, .asking(replica.address)).error?.code == .readOnly)
 
         // Both that were on the way to it are lost, the third is not.
         async let sent = cluster.send([

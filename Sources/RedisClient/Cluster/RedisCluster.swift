@@ -63,6 +63,7 @@ public final class RedisCluster: Sendable {
     /// Every wait has its bound: `connectTimeout` for the map, the same for connections, `replyTimeout` for
     /// replies. A cancelled task gets `cancelled` for what is not answered.
     public func send(_ batches: [ClusterBatch]) async -> [ClusterOutcome] {
+        guard !batches.isEmpty else { return [] }
         let topology: ClusterTopology
         do throws(RedisClusterError) {
             topology = try await currentTopology()
