@@ -28,6 +28,8 @@ public struct CaptureBatch: Sendable {
     public var known: KnownState?
     /// Sinks whose repeated snapshot is complete with this batch.
     public var repeatedFor: [String] = []
+    /// Sinks whose repeated snapshot lacks nodes that may not be read now: it goes on when they can be.
+    public var postponedFor: [String] = []
 
     public init(entries: [CaptureEntry], position: CapturePosition, known: KnownState? = nil) {
         self.entries = entries

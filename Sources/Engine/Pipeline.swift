@@ -231,8 +231,8 @@ public struct Pipeline: Sendable {
         var end = max(ingest.synchronized.value, log.tail.value)
         for sink in progress { try await sink.confirmed.wait(until: end) }
         // A sink that is owed every node once more has said so before it confirmed anything.
-        if !log.owed.isEmpty {
-            while !log.owed.isEmpty { try await Task.sleep(for: Pipeline.owedInterval) }
+        while !log.owed.isQuiet {
+            while !log.owed.isQuiet { try await Task.sleep(for: Pipeline.owedInterval) }
             end = log.tail.value
             for sink in progress { try await sink.confirmed.wait(until: end) }
         }

@@ -67,8 +67,13 @@ enum CheckpointRecord {
             }
             return number
         }
+        let epoch = try number(0, Int64.self)
+        guard epoch < 1 << 62 else {
+            throw .failed(
+                "the checkpoint \(key) has an epoch that nobody can follow; delete the key to start over")
+        }
         return Checkpoint(
-            epoch: try number(0, Int64.self), sent: try number(1, Int64.self),
+            epoch: epoch, sent: try number(1, Int64.self),
             confirmed: try number(2, Int64.self), generation: try number(3, UInt16.self),
             logID: texts[4] ?? "", settled: Zxid(try number(5, Int64.self)),
             floor: try number(6, UInt16.self),

@@ -140,6 +140,18 @@ struct StreamID: Hashable, Comparable, Sendable {
     var offset: Int64 { Int64(high & (1 << StreamID.offsetBits - 1)) - 1 }
     var text: String { "\(high)-\(index)" }
 
+    /// The lowest ID above it; the highest of all has none and is its own.
+    var next: StreamID {
+        var next = self
+        if index < .max {
+            next.index += 1
+        } else if high < .max {
+            next.high += 1
+            next.index = 0
+        }
+        return next
+    }
+
     static func < (left: StreamID, right: StreamID) -> Bool {
         (left.high, left.index) < (right.high, right.index)
     }

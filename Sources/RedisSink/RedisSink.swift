@@ -47,10 +47,13 @@ public actor RedisSink: ChangeSink {
     private var backoff = Backoff()
     private var lastLook = ContinuousClock.now
     private var lastFollowed = ContinuousClock.now
+    /// The log's end when every live node was asked for once more: all of them follow behind it.
+    private var snapshotAskedAt: Int64?
 
     /// How long one attempt to connect goes on before it is said again.
     private static let connectRound = Duration.seconds(10)
     private static let lookInterval = Duration.seconds(1)
+    private static let followInterval = Duration.seconds(2)
 
     public init(_ configuration: Configuration, logger: Logger) {
         self.configuration = configuration
@@ -66,6 +69,7 @@ public actor RedisSink: ChangeSink {
 
     public func start(_ context: SinkContext) async throws -> Int64 {
         self.context = context
+        var floor: UInt16?
         while true {
             try Task.checkCancellation()
             do {
@@ -73,10 +77,14 @@ public actor RedisSink: ChangeSink {
                 let found = try await read(connection, watching: true)
                 var claim = try Claim(found, context: context, configuration: configuration, key: key)
                 if let above = claim.generationAbove {
-                    claim.checkpoint.floor = try await context.startGeneration(above)
+                    // Attempts share one: generations are few.
+                    let taken = floor.flatMap { $0 > above ? $0 : nil }
+                    claim.checkpoint.floor =
+                        if let taken { taken } else { try await context.startGeneration(above) }
+                    floor = claim.checkpoint.floor
                 }
                 if let message = claim.message { logger.warning("\(message)") }
-                if claim.missesChanges { try await context.repeatSnapshot() }
+                if claim.missesChanges { try await askForSnapshot(context) }
                 if try await write(claim.checkpoint, connection) {
                     confirmed = claim.checkpoint.confirmed
                     guardian.resend(below: claim.checkpoint.sent)
@@ -199,7 +207,7 @@ public actor RedisSink: ChangeSink {
         _ checkpoint: Checkpoint, _ transaction: Transaction, _ replies: [RESPValue]
     ) throws(PipelineError) {
         let found = try transaction.checkpoint(in: replies)
-        if configuration.isFenced, let found, found.epoch > checkpoint.epoch { throw fenced(found) }
+        if configuration.isFenced, let found, isForeign(found, checkpoint) { throw fenced(found) }
         stored = checkpoint
         lastLook = .now
         backoff.reset()
@@ -218,7 +226,7 @@ public actor RedisSink: ChangeSink {
         guard let context, let known = stored else { throw RedisSink.notStarted }
         lastLook = .now
         guard configuration.isFenced else { return nil }
-        if let found, found.epoch > known.epoch { throw fenced(found) }
+        if let found, isForeign(found, known) { throw fenced(found) }
         if let found, found.epoch == known.epoch, found.logID == known.logID, found.sent >= known.sent {
             // Larger: our transaction was executed and its answer lost. Sending it again tells what was refused.
             guardian.resend(below: found.sent)
@@ -229,7 +237,7 @@ public actor RedisSink: ChangeSink {
         var claim = try Claim(
             lost: found, known: known, context: context, configuration: configuration, key: key)
         claim.checkpoint.epoch = known.epoch
-        if claim.missesChanges { try await context.repeatSnapshot() }
+        if claim.missesChanges { try await askForSnapshot(context) }
         let now = try await read(connection, watching: true)
         if now != found { return try await examine(now, connection) }
         // Refused where the watch was broken before it was set anew, or by another owner: look again.
@@ -240,6 +248,14 @@ public actor RedisSink: ChangeSink {
         guardian = StreamGuard(usesServerIDs: configuration.stream.id == .auto)
         guardian.resend(below: claim.checkpoint.sent)
         return claim.checkpoint.confirmed
+    }
+
+    /// Once is enough, as long as the log still holds what was appended since.
+    private func askForSnapshot(_ context: SinkContext) async throws {
+        if let snapshotAskedAt, context.startOffset <= snapshotAskedAt { return }
+        let end = context.endOffset
+        try await context.repeatSnapshot()
+        snapshotAskedAt = end
     }
 
     private func read(_ connection: RedisConnection, watching: Bool) async throws -> Checkpoint? {
@@ -285,6 +301,7 @@ public actor RedisSink: ChangeSink {
         guard let wait = configuration.wait else { return nil }
         while true {
             try Task.checkCancellation()
+            await followMaster()
             do {
                 let connection: RedisConnection
                 if let link, !link.isClosed {
@@ -308,8 +325,12 @@ public actor RedisSink: ChangeSink {
                 case .integer(let count)? where count >= wait.replicas:
                     backoff.reset()
                     return nil
-                case .error(let error)?:
+                case .error(let error)?
+                where error.prefix == .noperm || error.message.hasPrefix("ERR unknown"):
                     throw fatal(error)
+                case .error(let error)?:
+                    // It has become a replica, for example.
+                    try await drop(error)
                 case .integer(let count)?:
                     try await self.wait(
                         RedisServerError(
@@ -351,11 +372,11 @@ public actor RedisSink: ChangeSink {
         return .ready(connection)
     }
 
-    /// Asks Sentinel, where there is one, once a second.
+    /// Asks Sentinel, where there is one, every two seconds.
     private func followMaster() async {
-        guard ContinuousClock.now - lastFollowed >= RedisSink.lookInterval else { return }
-        lastFollowed = .now
+        guard ContinuousClock.now - lastFollowed >= RedisSink.followInterval else { return }
         await client.followMaster()
+        lastFollowed = .now
     }
 
     private func connect() async throws(RedisError) -> RedisConnection {
@@ -386,6 +407,11 @@ public actor RedisSink: ChangeSink {
     // MARK: Ends
 
     private static let notStarted = PipelineError.failed("a Redis sink was used before it was started")
+
+    /// A later claim; or one of the same number, where Redis has lost ours.
+    private func isForeign(_ found: Checkpoint, _ known: Checkpoint) -> Bool {
+        found.epoch > known.epoch || found.epoch == known.epoch && found.owner != configuration.owner
+    }
 
     private func fenced(_ found: Checkpoint) -> PipelineError {
         .failed(

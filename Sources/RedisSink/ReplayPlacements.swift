@@ -31,7 +31,7 @@ struct ReplayPlacements {
         for (change, number) in zip(batch.changes, batch.letters) {
             for case .streamAdd(let key, _) in change.writes {
                 guard let id = free[key] else { continue }
-                free[key]?.index += 1
+                free[key] = id.next
                 guard ids[Slot(offset: change.offset, key: key)] == nil else { continue }
                 ids[Slot(offset: change.offset, key: key)] = id
                 places.append(Place(number: number, offset: change.offset, id: id, key: key))
@@ -42,7 +42,7 @@ struct ReplayPlacements {
     /// The ID of a change's entry, counted from 0, in a stream.
     func id(offset: Int64, key: Bytes, entry: UInt64) -> StreamID? {
         guard var id = ids[Slot(offset: offset, key: key)] else { return nil }
-        id.index += entry
+        for _ in 0..<entry { id = id.next }
         return id
     }
 

@@ -40,13 +40,10 @@ extension StreamGuard {
             generation: max(context.generation(of: max(last, 0)), stored.floor), offset: last, index: 1)
         var free: [Bytes: StreamID] = [:]
         for (key, reply) in zip(keys, try await connection.send(commands)) {
-            if case .error(let error) = reply, ErrorClass(error) != .record {
-                throw RedisError(code: .server(error), message: error.message)
-            }
+            try reply.checkForTrouble()
             let text = reply.field("last-generated-id")?.string
-            if var id = text.flatMap({ StreamID($0) }), id.high > 0 {
-                id.index += 1
-                free[key] = id
+            if let id = text.flatMap({ StreamID($0) }), id.high > 0 {
+                free[key] = id.next
             } else {
                 free[key] = first
             }
@@ -72,7 +69,9 @@ extension StreamGuard {
     {
         var commands = RedisCommandBatch()
         commands.append("HGET", key, CheckpointRecord.replayedField)
-        guard case .bulkString(let record)? = try await connection.send(commands).first else { return [] }
+        let reply = try await connection.send(commands).first
+        try reply?.checkForTrouble()
+        guard case .bulkString(let record)? = reply else { return [] }
         let letters = Dictionary(grouping: ReplayPlacements.parse(record), by: \.number)
         var written: [ReplayedLetter] = []
         for (number, places) in letters where try await holds(places, connection) {
@@ -96,6 +95,7 @@ extension StreamGuard {
             commands.add(place.id.text)
         }
         let replies = try await connection.send(commands)
+        for reply in replies { try reply.checkForTrouble() }
         return zip(places, replies).allSatisfy { place, reply in
             let fields = reply.array?.first?.array?.last
             return fields?.field("replayed_offset")?.string == "\(place.offset)"

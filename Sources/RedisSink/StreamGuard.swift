@@ -46,6 +46,7 @@ final class StreamGuard {
             commands.add(key)
         }
         let replies = try await connection.send(commands)
+        for reply in replies { try reply.checkForTrouble() }
         let nextNew = StreamID(
             generation: max(context.generation(of: stored.sent), stored.floor), offset: stored.sent, index: 0)
         var highest: UInt16?
@@ -122,6 +123,7 @@ final class StreamGuard {
         commands.add("STREAM" as StaticString)
         commands.add(key)
         let replies = try await connection.send(commands)
+        for reply in replies { try reply.checkForTrouble() }
         if let found = replies.first?.array, !found.isEmpty { return .present }
         let info = replies.last
         let first = info?.field("first-entry")?.array?.first?.string.flatMap { StreamID($0) }
@@ -161,6 +163,13 @@ final class StreamGuard {
 }
 
 extension RESPValue {
+    /// Of a question about a key: that there is none, or one of another type, is an answer; BUSY or NOPERM is none.
+    func checkForTrouble() throws(RedisError) {
+        guard case .error(let error) = self else { return }
+        if error.prefix == .wrongtype || error.message.hasPrefix("ERR no such key") { return }
+        throw RedisError(code: .server(error), message: error.message)
+    }
+
     /// A value of a map, which RESP2 gives as an array of names and values in turn.
     func field(_ name: String) -> RESPValue? {
         guard let items = array else { return nil }

@@ -57,7 +57,10 @@ struct WatchCapture: Sendable {
         var wasConnected = false
         var isConnected = false
         var lastError: ZooKeeperError?
+        /// Since when servers have refused us, without a connection in between.
         var behindSince: ContinuousClock.Instant?
+        /// A server that refuses us has taken another session.
+        var isSuspect = false
         var lastProgress: ContinuousClock.Instant
         var lastProbe: ContinuousClock.Instant
         var lastHanded: ContinuousClock.Instant
@@ -93,6 +96,7 @@ struct WatchCapture: Sendable {
             state.wasConnected = true
             state.isConnected = true
             state.behindSince = nil
+            state.isSuspect = false
             machine.connected()
         case .disconnected(let error):
             if state.isConnected || state.lastError?.code != error.code {
@@ -100,9 +104,7 @@ struct WatchCapture: Sendable {
             }
             state.isConnected = false
             state.lastError = error
-            if error.code != .refusedByServer {
-                state.behindSince = nil
-            } else if state.behindSince == nil {
+            if error.code == .refusedByServer, state.behindSince == nil {
                 state.behindSince = state.clock.now
             }
             if error.code == .frameTooLarge, !machine.stopBundling() {
@@ -121,8 +123,9 @@ struct WatchCapture: Sendable {
         if !state.wasConnected, !configuration.waitsForServers,
             now - state.started >= ZooKeeperSource.startTimeout
         {
-            if state.behindSince != nil, let server = try await servingServer() {
-                throw behind(server, state)
+            if let since = state.behindSince {
+                if state.isSuspect, now - since < ZooKeeperSource.startTimeout { return }
+                if try await checkBehind(&state, since: state.clock.now) { return }
             }
             let servers = configuration.client.connect.servers.map { "\($0)" }.joined(separator: ",")
             let reason = state.lastError.map { ": \($0)" } ?? ""
@@ -131,10 +134,25 @@ struct WatchCapture: Sendable {
         if state.handed.seen > .none, let since = state.behindSince,
             now - since >= ZooKeeperSource.behindTimeout
         {
-            if let server = try await servingServer() { throw behind(server, state) }
-            logger.warning("the ZooKeeper servers are there and serve nobody: no quorum; waiting")
-            state.behindSince = state.clock.now
+            let again = state.clock.now - ZooKeeperSource.behindTimeout + ZooKeeperSource.startTimeout
+            if try await !checkBehind(&state, since: again) {
+                logger.warning("the ZooKeeper servers are there and serve nobody: no quorum; waiting")
+                state.behindSince = state.clock.now
+            }
         }
+    }
+
+    /// Whether a server takes others and refuses us. It is believed the second time: a server may have begun to serve
+    /// just now, and take us too.
+    private func checkBehind(_ state: inout LoopState, since: ContinuousClock.Instant) async throws -> Bool {
+        guard let server = try await servingServer() else {
+            state.isSuspect = false
+            return false
+        }
+        if state.isSuspect { throw behind(server, state) }
+        state.isSuspect = true
+        state.behindSince = since
+        return true
     }
 
     private func behind(_ server: String, _ state: LoopState) -> PipelineError {
@@ -151,7 +169,9 @@ struct WatchCapture: Sendable {
         settings.minimumZxid = 0
         let probe = ZooKeeperClient(configuration: settings, logger: logger)
         return try await firstOf {
-            try await probe.run()
+            // Refused for another reason: the client proper meets that too.
+            try? await probe.run()
+            try Task.checkCancellation()
             return nil
         } or: {
             let deadline = ContinuousClock.now + ZooKeeperSource.startTimeout
@@ -171,7 +191,9 @@ struct WatchCapture: Sendable {
         let owed = ingest.takeOwedSnapshots()
         if !owed.isEmpty {
             logger.warning(
-                "every live node is read once more for sinks that the log cannot serve",
+                configuration.snapshot == .never
+                    ? "sinks lack what the log no longer holds: 'snapshot: never' tells no node again"
+                    : "every live node is read once more for sinks that the log cannot serve",
                 metadata: ["sinks": "\(owed.joined(separator: ", "))"])
             machine.repeatSnapshot(for: owed)
         }
@@ -220,7 +242,8 @@ struct WatchCapture: Sendable {
         let now = state.clock.now
         let isDue = position != state.handed && now - state.lastHanded >= WatchCapture.positionInterval
         let repeated = machine.takeRepeated()
-        guard !entries.isEmpty || isDue || !repeated.isEmpty else { return }
+        let postponed = machine.takePostponed()
+        guard !entries.isEmpty || isDue || !repeated.isEmpty || !postponed.isEmpty else { return }
         if configuration.snapshot == .never, entries.contains(where: \.isSnapshotEnd) {
             await handBaseline(entries, repeated, &machine, &state)
             return
@@ -243,6 +266,7 @@ struct WatchCapture: Sendable {
         // While a snapshot runs one change is held back: what is known is then ahead of the log.
         if !machine.isWalking, ingest.wantsKnownState { batch.known = machine.known }
         batch.repeatedFor = repeated
+        batch.postponedFor = postponed
         await ingest.append(batch)
         state.handed = position
         state.lastHanded = now
@@ -256,9 +280,14 @@ struct WatchCapture: Sendable {
     ) async {
         var position = machine.position
         position.settled = state.handed.settled
+        // While the next walk runs already, a change may be held back: what is known is then ahead of the entries.
+        let known = machine.isWalking ? nil : machine.known
         await ingest.append(
-            CaptureBatch(
-                entries: entries.filter { !$0.isSnapshotEnd }, position: position, known: machine.known))
+            CaptureBatch(entries: entries.filter { !$0.isSnapshotEnd }, position: position, known: known))
+        if known == nil {
+            state.handed = position
+            return
+        }
         var end = CaptureBatch(entries: [.snapshotEnd], position: machine.position)
         end.repeatedFor = repeated
         await ingest.append(end)
@@ -272,7 +301,12 @@ struct WatchCapture: Sendable {
         // What is queued was read under this position; it is not settled.
         let position = CapturePosition(seen: machine.position.seen, settled: state.handed.settled)
         let known = machine.isWalking ? nil : machine.known
-        await ingest.append(CaptureBatch(entries: machine.takeEntries(), position: position, known: known))
+        let entries = machine.takeEntries()
+        if configuration.snapshot == .never, entries.contains(where: \.isSnapshotEnd) {
+            await handBaseline(entries, machine.takeRepeated(), &machine, &state)
+            return
+        }
+        await ingest.append(CaptureBatch(entries: entries, position: position, known: known))
     }
 }
 

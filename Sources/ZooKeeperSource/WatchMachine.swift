@@ -105,6 +105,11 @@ struct WatchMachine {
     /// Those that the walk under way serves.
     private var repeating: [String] = []
     private var repeated: [String] = []
+    /// Known nodes that were hidden from a repeated snapshot, with the sinks that still need them.
+    private var late: [String: Set<String>] = [:]
+    private var postponed: [String] = []
+    /// All that were postponed and are not complete yet.
+    private var incomplete: [String] = []
 
     private var emitter = EntryEmitter()
 
@@ -160,7 +165,8 @@ struct WatchMachine {
             repeated += sinks
             return
         }
-        owed += sinks.filter { !owed.contains($0) }
+        // One that the walk under way serves gets another walk: it may have lost what it has been told so far.
+        owed += sinks
         if isAttached, !isWalking { walkFromRoots() }
     }
 
@@ -168,6 +174,12 @@ struct WatchMachine {
     mutating func takeRepeated() -> [String] {
         defer { repeated = [] }
         return repeated
+    }
+
+    /// The sinks whose repeated snapshot lacks nodes that may not be read now.
+    mutating func takePostponed() -> [String] {
+        defer { postponed = [] }
+        return postponed
     }
 
     private mutating func probed(_ path: String, _ result: Result<ZooKeeperResponse, ZooKeeperError>) {
@@ -189,7 +201,8 @@ struct WatchMachine {
         if walkReason == .resync { counters.resyncs += 1 }
         isWalking = true
         walkPending = 0
-        repeating = owed
+        repeating += owed
+        owed = []
         wasHidden.formUnion(hidden)
         hidden = []
         emitter.beginSnapshot(SnapshotBegin(reason: walkReason, scope: scope))
@@ -309,7 +322,8 @@ struct WatchMachine {
             counters.nodesRead += 1
             unvisited.remove(path)
             let isTold = compare(path, bytes, NodeStat(stat), reason)
-            if !isTold, reason == .walk { tellAgain(path, bytes, NodeStat(stat)) }
+            let sinks = late.removeValue(forKey: path) ?? []
+            if !isTold { tellAgain(path, bytes, NodeStat(stat), sinks, reason) }
             if reason == .walk, stat.numChildren > 0 { walkStack.append(.children(path: path)) }
         case .failure(let error) where error.code == .noNode:
             unvisited.remove(path)
@@ -369,7 +383,7 @@ struct WatchMachine {
         // No server behind what the log has seen is read, so a lower zxid comes from a new ensemble, perhaps one that
         // an earlier start began to compare.
         if stat.czxid > old.czxid || isFirstWalk && stat.czxid != old.czxid {
-            emitDelete(path, old, zxid: Zxid(stat.czxid.value - 1))
+            emitDelete(path, old, zxid: Zxid(stat.czxid.value &- 1))
             counters.missedValues += Int(max(stat.version, 0))
             emit(.create, path, bytes, stat)
         } else if stat.mzxid > old.mzxid || isFirstWalk && stat.mzxid != old.mzxid {
@@ -383,8 +397,10 @@ struct WatchMachine {
         return true
     }
 
-    private mutating func tellAgain(_ path: String, _ bytes: [UInt8], _ stat: NodeStat) {
-        for sink in repeating {
+    private mutating func tellAgain(
+        _ path: String, _ bytes: [UInt8], _ stat: NodeStat, _ late: Set<String>, _ reason: Reason
+    ) {
+        for sink in late.union(reason == .walk ? repeating : []).sorted() {
             emitter.emit(
                 Change(
                     operation: .read, path: path, data: bytes, zxid: stat.mzxid, timestamp: stat.mtime,
@@ -404,6 +420,7 @@ struct WatchMachine {
     }
 
     private mutating func emitDelete(_ path: String, _ node: KnownNode, zxid: Zxid) {
+        late.removeValue(forKey: path)
         known.nodes.removeValue(forKey: path)
         emitter.emit(
             Change(
@@ -439,10 +456,26 @@ struct WatchMachine {
         known.scope = scope
         known.openScope = nil
         emitter.endSnapshot()
-        repeated += repeating
-        owed.removeAll { repeating.contains($0) }
-        repeating = []
+        endRepeating()
         if !owed.isEmpty { walkFromRoots() }
+    }
+
+    /// A sink whose snapshot lacks hidden nodes is not done with: they follow when they can be read.
+    private mutating func endRepeating() {
+        let hiddenNodes =
+            repeating.isEmpty || hidden.isEmpty ? [] : known.nodes.keys.filter { isBelow(hidden, $0) }
+        if hiddenNodes.isEmpty {
+            repeated += repeating
+        } else {
+            for path in hiddenNodes { late[path, default: []].formUnion(repeating) }
+            postponed += repeating
+            incomplete += repeating
+        }
+        repeating = []
+        if late.isEmpty {
+            repeated += incomplete
+            incomplete = []
+        }
     }
 
     // MARK: Requests

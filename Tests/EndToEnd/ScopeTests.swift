@@ -60,6 +60,26 @@ import ZooKeeperClient
         }
     }
 
+    /// A server without a quorum closes connections as one does that is behind: only the second is a reason to end.
+    @Test func servingNobodyForAMinuteIsWaitedFor() async throws {
+        try await TestBed.with { bed in
+            let proxy = try await TCPProxy.start(to: bed.zookeeper.address)
+            let file = try bed.definition(ScopeTests.pipeline("[/t]"))
+            try await bed.withWriter { try await $0.create("/t", "1") }
+            let run = try bed.millrace("run", file, environment: ["ZOOKEEPER": proxy.address])
+            try await eventually("it runs") { try await bed.redis("GET", "k:/t").string == "1" }
+            proxy.refuse(true)
+            proxy.cutAll()
+            try await bed.withWriter { try await $0.set("/t", "2") }
+            // A minute after the first refusal it looks whether others are served; just then the quorum is back.
+            try await Task.sleep(for: .seconds(62))
+            proxy.refuse(false)
+            try await eventually("it goes on") { try await bed.redis("GET", "k:/t").string == "2" }
+            #expect(try await run.stop() == 0)
+            await proxy.stop()
+        }
+    }
+
     /// The baseline is known or read again, never told.
     @Test func aBaselineIsNeverTold() async throws {
         try await TestBed.with { bed in

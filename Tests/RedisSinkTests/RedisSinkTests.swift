@@ -206,6 +206,83 @@ import Testing
         await redis.stop()
     }
 
+    /// While Redis takes nothing, every attempt to start finds the same: what it asks of the log it asks once.
+    @Test func aStartThatHasToWaitAsksTheLogOnce() async throws {
+        let redis = try await RedisServer.start()
+        let sink = try makeSink(redis)
+        var other = ["HSET", "millrace:p:s"]
+        for (field, value) in [
+            ("e", "1"), ("p", "5"), ("c", "5"), ("g", "3"), ("l", "other"), ("z", "0"), ("f", "0"),
+            ("o", "x"),
+            ("t", "1"),
+        ] { other += [field, value] }
+        try redis.cli(other)
+        try redis.cli("CONFIG", "SET", "maxmemory", "1")
+        let generations = Watermark(0)
+        let snapshots = Watermark(0)
+        let context = SinkContext(
+            logID: "log", generations: [Generation(number: 0, firstOffset: 0)], startOffset: 10,
+            endOffset: 100, takeOver: true, offset: { _ in 0 },
+            startGeneration: {
+                generations.set(generations.value + 1)
+                return $0 + 1
+            },
+            repeatSnapshot: { snapshots.set(snapshots.value + 1) })
+        async let start = sink.start(context)
+        try await Task.sleep(for: .seconds(2))
+        try redis.cli("CONFIG", "SET", "maxmemory", "0")
+        #expect(try await start == 10)
+        #expect(generations.value == 1 && snapshots.value == 1)
+        #expect(try redis.cli("HGET", "millrace:p:s", "f") == "4")
+        await sink.close()
+        await redis.stop()
+    }
+
+    /// Redis ends a WAIT with an error when its server becomes a replica.
+    @Test func aMasterDemotedDuringWAITIsSurvived() async throws {
+        let redis = try await RedisServer.start()
+        var configuration = try settings(url: redis.url)
+        configuration.wait = ReplicaWait(replicas: 1, timeoutMilliseconds: 3000)
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        let sink = RedisSink(configuration, logger: logger)
+        let replica = try await RedisServer.start()
+        async let started = sink.start(context(end: 100))
+        try replica.cli("REPLICAOF", "127.0.0.1", "\(redis.port)")
+        _ = try await started
+        replica.process.suspend()
+        async let outcome = sink.deliver(batch(0..<1))
+        try await Task.sleep(for: .milliseconds(800))
+        try redis.cli("REPLICAOF", "127.0.0.1", "1")
+        try await Task.sleep(for: .seconds(1))
+        try redis.cli("REPLICAOF", "NO", "ONE")
+        replica.process.resume()
+        guard case .delivered(let refused) = try await outcome else {
+            Issue.record("rewound")
+            return
+        }
+        #expect(refused.isEmpty)
+        #expect(try redis.cli("XLEN", "stream") == "1")
+        await sink.close()
+        await replica.stop()
+        await redis.stop()
+    }
+
+    @Test func numbersAtTheirEndAreRefused() async throws {
+        let redis = try await RedisServer.start()
+        var hash = ["HSET", "millrace:p:s", "e", "9223372036854775807"]
+        for field in ["p", "c", "g", "z", "f", "t"] { hash += [field, "0"] }
+        try redis.cli(hash + ["l", "log", "o", "x"])
+        let sink = try makeSink(redis)
+        await #expect(throws: PipelineError.self) { try await sink.start(context(end: 100)) }
+        await sink.close()
+        await redis.stop()
+        #expect(StreamID("5-18446744073709551615")?.next.text == "6-0")
+        #expect(
+            StreamID("18446744073709551615-18446744073709551615")?.next.text
+                == "18446744073709551615-18446744073709551615")
+    }
+
     @Test func aFullRedisIsWaitedFor() async throws {
         let redis = try await RedisServer.start(["maxmemory 100mb", "maxmemory-policy noeviction"])
         let sink = try makeSink(redis)

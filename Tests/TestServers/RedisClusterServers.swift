@@ -131,10 +131,17 @@ public final class RedisClusterServers: Sendable {
         return servers.filter { ports.contains($0.port) }
     }
 
-    /// Returns when all running servers say that the cluster serves all slots, and replicas follow.
+    /// Returns when all running servers say that the cluster serves all slots, agree on who is a replica, and
+    /// replicas follow.
     public func waitUntilHealthy(timeout: Duration = .seconds(30)) async throws {
         try await wait(timeout, "a healthy cluster") { running in
-            try running.allSatisfy { server in
+            let views = try running.map { try view(of: $0) }
+            let replicas = Set(views.compactMap { $0.first?.masterID == nil ? nil : $0.first?.id })
+            let isAgreed = views.allSatisfy { nodes in
+                Set(nodes.filter { $0.masterID != nil && !$0.isFailed }.map(\.id)) == replicas
+            }
+            guard isAgreed else { return false }
+            return try running.allSatisfy { server in
                 let info = try server.cli("CLUSTER", "INFO")
                 guard info.contains("cluster_state:ok"),
                     info.contains("cluster_slots_ok:\(RedisClusterServers.slotCount)")

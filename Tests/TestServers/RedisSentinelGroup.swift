@@ -79,6 +79,9 @@ public final class RedisSentinelGroup: Sendable {
         throw TestServerError("no replica within 30 s")
     }
 
+    /// Asks Sentinel to make the replica the master.
+    public func failOver() throws { _ = try ask("SENTINEL", "FAILOVER", "main") }
+
     private func ask(_ arguments: String...) throws -> String {
         try RedisServer.cli(port: sentinelPort, directory: directory.path, arguments)
     }

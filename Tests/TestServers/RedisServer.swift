@@ -89,6 +89,11 @@ public final class RedisServer: Sendable {
         try RedisServer.cli(port: port, directory: directory.path, arguments)
     }
 
+    @discardableResult
+    public func cli(_ arguments: [String]) throws -> String {
+        try RedisServer.cli(port: port, directory: directory.path, arguments)
+    }
+
     static func cli(port: Int, directory: String, _ arguments: [String]) throws -> String {
         let output = "\(directory)/cli-\(UUID().uuidString).out"
         defer { try? FileManager.default.removeItem(atPath: output) }

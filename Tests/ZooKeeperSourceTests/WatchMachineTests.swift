@@ -196,6 +196,37 @@ import ZooKeeperClient
         #expect(bench.machine.takeRepeated() == [])
     }
 
+    @Test func aSecondRequestDuringTheWalkIsAnsweredByAnother() throws {
+        var tree = FakeTree(["/t"] + (0..<2000).map { "/t/\($0)" })
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        _ = bench.lines()
+        bench.machine.repeatSnapshot(for: ["late"])
+        for _ in 0..<4 { try bench.answer(bench.machine.takeRequests(), &tree) }
+        #expect(bench.machine.isWalking)
+        bench.machine.repeatSnapshot(for: ["late"])
+        try bench.settle(&tree)
+        #expect(bench.lines().filter { $0.hasPrefix("r") }.count == 2 * 2001)
+        #expect(bench.machine.takeRepeated() == ["late", "late"])
+    }
+
+    @Test func aHiddenNodeIsOwedUntilItCanBeRead() throws {
+        var tree = FakeTree(["/t", "/t/a", "/t/b"])
+        var bench = Bench()
+        try bench.connectAndSettle(&tree)
+        _ = bench.lines()
+        tree.forbidden = ["/t/a"]
+        bench.machine.repeatSnapshot(for: ["late"])
+        try bench.settle(&tree)
+        #expect(bench.lines() == ["begin", "r /t true", "r /t/b last", "end"])
+        #expect(bench.machine.takeRepeated() == [] && bench.machine.takePostponed() == ["late"])
+        tree.forbidden = []
+        bench.machine.probeHidden()
+        try bench.settle(&tree)
+        #expect(bench.lines() == ["begin", "r /t/a last", "end"])
+        #expect(bench.machine.takeRepeated() == ["late"])
+    }
+
     @Test func aRepeatedSnapshotSurvivesTheConnection() throws {
         var tree = FakeTree(["/t", "/t/a"])
         var bench = Bench()

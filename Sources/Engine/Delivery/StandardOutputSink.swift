@@ -14,6 +14,7 @@ public actor StandardOutputSink: ChangeSink {
     private let output: FileDescriptor
     private var checkpoint: Checkpoint?
     private var lastWritten = ContinuousClock.now
+    private var savedConfirmed: Int64?
 
     private static let writeInterval = Duration.seconds(1)
 
@@ -49,12 +50,13 @@ public actor StandardOutputSink: ChangeSink {
         }
         position = max(position, start)
         let checkpoint = Checkpoint(
-            epoch: (found?.epoch ?? 0) + 1, sent: position, confirmed: position,
+            epoch: (found?.epoch ?? 0) &+ 1, sent: position, confirmed: position,
             generation: context.generation(of: position), logID: context.logID,
             settled: found?.settled ?? .none,
             floor: 0, owner: found?.owner ?? "", written: wallClockMilliseconds())
         try store.write(checkpoint)
         self.checkpoint = checkpoint
+        savedConfirmed = checkpoint.confirmed
         return position
     }
 
@@ -79,11 +81,11 @@ public actor StandardOutputSink: ChangeSink {
         while !rest.isEmpty {
             try Task.checkCancellation()
             var wanted = pollfd(fd: output.rawValue, events: Int16(POLLOUT), revents: 0)
-            guard poll(&wanted, 1, StandardOutputSink.pollMilliseconds) != 0 else { continue }
+            guard poll(&wanted, 1, StandardOutputSink.pollMilliseconds) > 0 else { continue }
             do {
                 let piece = rest.prefix(StandardOutputSink.pieceBytes)
                 rest = rest.dropFirst(try piece.withUnsafeBytes { try output.write($0) })
-            } catch Errno.interrupted {
+            } catch Errno.interrupted, Errno.wouldBlock {
                 continue
             } catch {
                 throw PipelineError.failed("standard output cannot be written: \(error)")
@@ -97,15 +99,21 @@ public actor StandardOutputSink: ChangeSink {
 
     public func confirm(_ offset: Int64) async {
         checkpoint?.confirmed = offset
+        // A backlog is idle never; what has been printed should not be printed again after a kill.
+        if ContinuousClock.now - lastWritten >= StandardOutputSink.writeInterval { try? save() }
     }
 
     public func idle() async throws -> Int64? {
-        guard var checkpoint, let stored = try? store.read(), stored.confirmed != checkpoint.confirmed else {
-            return nil
-        }
+        if checkpoint?.confirmed != savedConfirmed { try save() }
+        return nil
+    }
+
+    private func save() throws(PipelineError) {
+        guard var checkpoint else { return }
+        lastWritten = .now
         checkpoint.written = wallClockMilliseconds()
         try store.write(checkpoint)
-        return nil
+        savedConfirmed = checkpoint.confirmed
     }
 
     public func close() async {}

@@ -21,8 +21,12 @@ struct KnownStateStore {
         self.logID = logID
     }
 
-    /// The offset of the newest state file, `nil` before the first.
-    var newestOffset: Int64? { offsets().last }
+    /// The offset of the older of the two state files, 0 before there are two: records from there on are needed, for
+    /// either file may turn out to be damaged.
+    var neededOffset: Int64 {
+        let offsets = offsets()
+        return offsets.count < 2 ? 0 : offsets[offsets.count - 2]
+    }
 
     /// A state of a million nodes takes about 100 MB.
     private static let largestFile = 4 << 30
@@ -56,17 +60,22 @@ struct KnownStateStore {
         let start = try LogDirectory.startOffset(logDirectory)
         var known = KnownState()
         var from = start
+        var isWhole = start == 0
         for offset in offsets().reversed() where offset <= end && offset >= start {
             guard let bytes = try? AtomicFile.read(file(offset), limit: KnownStateStore.largestFile),
                 let state = decode(bytes, offset: offset)
             else { continue }
             known = state
             from = offset
+            isWhole = true
             break
         }
         let replayed = try replay(&known, from: from, upTo: end)
+        // Of the nodes that were last told before the log's start nothing is known: the tree is read as if for the
+        // first time.
+        if !isWhole { known.scope = nil }
         let capture = (try? CapturePosition(decoding: position)) ?? .start
-        return RecoveredCapture(known: known, position: capture, replayed: replayed)
+        return RecoveredCapture(known: known, position: capture, replayed: replayed, isWhole: isWhole)
     }
 
     private func replay(_ known: inout KnownState, from: Int64, upTo end: Int64) throws(LogError) -> Int {

@@ -9,25 +9,39 @@ import SystemPackage
 final class OwedSnapshots: Sendable {
     private struct State {
         var waiting: [String]
-        var underWay: Set<String> = []
+        /// How often each has been taken and not been settled.
+        var taken: [String: Int] = [:]
+        /// How many of those wait for nodes that may not be read now.
+        var deferred: [String: Int] = [:]
     }
 
     private let directory: FilePath
     private let state: Mutex<State>
 
     /// - Parameter log: the pipeline's log directory.
-    init(log: FilePath) {
+    init(log: FilePath) throws(LogError) {
         directory = log.appending("owed")
-        state = Mutex(State(waiting: ((try? AtomicFile.names(in: directory)) ?? []).sorted()))
+        var names: [String] = []
+        do {
+            names = try AtomicFile.names(in: directory)
+        } catch  where error.code == .notFound {
+            // Nothing has ever been owed.
+        }
+        state = Mutex(State(waiting: names.sorted()))
     }
 
-    var isEmpty: Bool { state.withLock { $0.waiting.isEmpty && $0.underWay.isEmpty } }
+    /// Whether there is nothing that will be paid without anybody's doing.
+    var isQuiet: Bool {
+        state.withLock { state in
+            state.waiting.isEmpty && state.taken.allSatisfy { $0.value <= state.deferred[$0.key] ?? 0 }
+        }
+    }
 
     /// The sinks whose snapshot has not begun; it is the caller's to give it to them.
     func take() -> [String] {
         state.withLock { state in
             defer { state.waiting = [] }
-            state.underWay.formUnion(state.waiting)
+            for sink in state.waiting { state.taken[sink, default: 0] += 1 }
             return state.waiting
         }
     }
@@ -40,13 +54,22 @@ final class OwedSnapshots: Sendable {
         }
     }
 
+    /// What these sinks are still owed is hidden from the capture: the debt stays until it can be read.
+    func postpone(_ sinks: [String]) {
+        state.withLock { state in
+            for sink in sinks { state.deferred[sink, default: 0] += 1 }
+        }
+    }
+
     /// The repeated snapshots of these sinks are durable. Blocking.
     func settle(_ sinks: [String]) throws(LogError) {
         for sink in sinks {
             // Asked for again in the meantime: the file stays for that.
             let isWanted = state.withLock { state in
-                state.underWay.remove(sink)
-                return state.waiting.contains(sink)
+                let left = (state.taken[sink] ?? 1) - 1
+                state.taken[sink] = left > 0 ? left : nil
+                state.deferred[sink] = left > 0 ? min(state.deferred[sink] ?? 0, left) : nil
+                return left > 0 || state.waiting.contains(sink)
             }
             if !isWanted { try AtomicFile.remove(directory.appending(sink)) }
         }

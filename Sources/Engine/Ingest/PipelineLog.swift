@@ -22,6 +22,8 @@ public actor PipelineLog {
     private let states: KnownStateStore
     private var builder = RecordBatchBuilder()
     private var changesSinceState = 0
+    private var lastState = ContinuousClock.now
+    private var stateDuration = Duration.zero
     private nonisolated let bounds: Mutex<Bounds>
     nonisolated let owed: OwedSnapshots
     private nonisolated let stateWanted = Mutex(false)
@@ -49,14 +51,21 @@ public actor PipelineLog {
             writer = try LogWriter.open(
                 directory, configuration: configuration, initialGeneration: initialGeneration)
             logID = writer.logID
-            recovery = writer.recovery
+            var recovery = writer.recovery
             states = KnownStateStore(directory: directory, logID: writer.logID)
             let recovered = try states.recover(upTo: writer.durableOffset, position: writer.lastPosition)
+            if !recovered.isWhole {
+                recovery.warnings.append(
+                    "\(directory): both files of the known state are missing or damaged, and the log does not begin at "
+                        + "offset 0: every node is told again, and one that was deleted meanwhile is not noticed"
+                )
+            }
+            self.recovery = recovery
             changesSinceState = recovered.replayed
             nodesPerState = recovered.known.nodes.count
             self.recovered = recovered
             bounds = Mutex(Bounds(start: writer.startOffset, generations: writer.generations))
-            owed = OwedSnapshots(log: directory)
+            owed = try OwedSnapshots(log: directory)
         } catch {
             throw PipelineError(log: error)
         }
@@ -95,9 +104,11 @@ public actor PipelineLog {
                 }
                 if !batch.repeatedFor.isEmpty {
                     try write(position: batch.position)
-                    try writer.sync()
+                    try writer.sync(evenNever: true)
+                    tail.set(writer.durableOffset)
                     try owed.settle(batch.repeatedFor)
                 }
+                owed.postpone(batch.postponedFor)
             }
         } catch {
             builder.removeAll()
@@ -146,7 +157,10 @@ public actor PipelineLog {
         // A state may only speak of what is durable.
         try writer.sync()
         tail.set(writer.durableOffset)
+        let start = ContinuousClock.now
         try states.save(known, at: writer.nextOffset)
+        lastState = .now
+        stateDuration = lastState - start
         changesSinceState = 0
         nodesPerState = known.nodes.count
         stateWanted.withLock { $0 = false }
@@ -180,11 +194,13 @@ public actor PipelineLog {
     /// Removes whole segments that retention no longer asks for, none that holds `offset` or a later one.
     func enforceRetention(keeping offset: Int64?) throws(PipelineError) -> [RemovedSegment] {
         // The known state is rebuilt from its newest file and the records after it: they are kept too.
-        let stateOffset = states.newestOffset ?? 0
+        let stateOffset = states.neededOffset
         let floor = min(offset ?? .max, stateOffset)
         defer {
             noteBounds()
-            if writer.isRetentionHeldBack, stateOffset <= floor { requestKnownState() }
+            // Large states are written seldom: at most a twentieth of the time goes into them.
+            let isRested = ContinuousClock.now - lastState >= stateDuration * 20
+            if writer.isRetentionHeldBack, stateOffset <= floor, isRested { requestKnownState() }
         }
         do {
             return try writer.enforceRetention(nowMilliseconds: wallClockMilliseconds(), keeping: floor)
@@ -224,11 +240,14 @@ public struct RecoveredCapture: Sendable {
     public var position: CapturePosition
     /// Records read after the newest state file.
     var replayed: Int
+    /// False where nodes may exist in the sinks that nothing is known of.
+    var isWhole: Bool
 
-    public init(known: KnownState, position: CapturePosition, replayed: Int = 0) {
+    public init(known: KnownState, position: CapturePosition, replayed: Int = 0, isWhole: Bool = true) {
         self.known = known
         self.position = position
         self.replayed = replayed
+        self.isWhole = isWhole
     }
 }
 

@@ -74,7 +74,14 @@ public struct OffsetReport: Sendable {
     private static func timeLag(
         _ directory: FilePath, at offset: Int64, now: Int64
     ) throws(LogError) -> Int64 {
-        var reader = try LogReader(directory, from: offset)
+        var reader: LogReader
+        do {
+            reader = try LogReader(directory, from: offset)
+        } catch {
+            // Retention was quicker: what is left is the oldest.
+            guard error.code == .trimmed else { throw error }
+            reader = try LogReader(directory, from: try LogDirectory.startOffset(directory))
+        }
         while let batch = try reader.next() {
             if batch.lastOffset >= offset { return max(now - batch.firstTimestamp, 0) }
         }

@@ -87,12 +87,10 @@ public final class RedisClient: Sendable {
         let connection: RedisConnection? = state.withLock { state in
             if case .connected(let connection) = state { connection } else { nil }
         }
-        guard let connection, configuration.endpoint.sentinel != nil else { return }
+        guard let connection, let sentinel = configuration.endpoint.sentinel else { return }
         let lookup = SentinelLookup(
-            configuration: configuration, eventLoopGroup: eventLoopGroup, logger: logger)
-        guard let master = try? await lookup.resolved().endpoint.address,
-            master.description != connection.address
-        else { return }
+            configuration: configuration, sentinel: sentinel, eventLoopGroup: eventLoopGroup, logger: logger)
+        guard let master = await lookup.successor(of: connection.address) else { return }
         logger.warning(
             "Sentinel names another master",
             metadata: ["old": "\(connection.address)", "new": "\(master)"])

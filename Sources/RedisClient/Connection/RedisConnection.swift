@@ -47,17 +47,19 @@ public final class RedisConnection: Sendable {
         _ configuration: RedisConfiguration,
         eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, logger: Logger
     ) async throws(RedisError) -> RedisConnection {
-        let deadline = NIODeadline.now() + TimeAmount(configuration.connectTimeout)
-        let isFound = configuration.endpoint.sentinel != nil
         guard configuration.endpoint.clusterSeeds == nil else {
             throw RedisError(
                 code: .notSupported,
                 message: "\(configuration.endpoint) is a cluster, which needs RedisCluster",
                 address: configuration.endpoint.address.description)
         }
-        let configuration = try await SentinelLookup(
-            configuration: configuration, eventLoopGroup: eventLoopGroup, logger: logger
-        ).resolved()
+        if let sentinel = configuration.endpoint.sentinel {
+            return try await SentinelLookup(
+                configuration: configuration, sentinel: sentinel, eventLoopGroup: eventLoopGroup,
+                logger: logger
+            ).connect()
+        }
+        let deadline = NIODeadline.now() + TimeAmount(configuration.connectTimeout)
         let opened = try await OpenedChannel.open(configuration, eventLoopGroup, logger)
         let connection = RedisConnection(opened, configuration: configuration)
         do throws(RedisError) {
@@ -66,25 +68,12 @@ public final class RedisConnection: Sendable {
             while let batch = commands {
                 commands = try handshake.receive(try await connection.send(batch, timeout: deadline - .now()))
             }
-            if isFound { try await connection.checkRole(timeout: deadline - .now()) }
         } catch {
             await connection.close()
             throw error
         }
         logger.debug("connected", metadata: ["redis": "\(connection.address)"])
         return connection
-    }
-
-    /// A Sentinel may not have noticed yet that a master has become a replica.
-    private func checkRole(timeout: TimeAmount) async throws(RedisError) {
-        var batch = RedisCommandBatch()
-        batch.append("ROLE")
-        let role = try await send(batch, timeout: timeout).first?.array?.first?.string
-        guard role != "slave" else {
-            throw RedisError(
-                code: .connectionFailed, message: "Sentinel names a server that is a replica",
-                address: address)
-        }
     }
 
     /// Sends the commands with one write, and returns their replies, one each, in order. Errors of the server

@@ -11,6 +11,10 @@ struct Segment {
         return String(repeating: "0", count: max(0, 20 - digits.count)) + digits + suffix
     }
 
+    /// What a person can do about damage.
+    static let damageAdvice =
+        "restore the segment from a backup, or move the log away: the next run reads and delivers every node anew"
+
     var path: FilePath { directory.appending(Segment.name(baseOffset, ".lz4")) }
 
     /// `nil` where retention has removed it since it was listed.
@@ -72,7 +76,7 @@ struct Segment {
             LogError(
                 code: .corrupt,
                 message: "\(message) (batch of offsets \(header.baseOffset) to \(header.lastOffset)); "
-                    + "millrace log repair quarantines it",
+                    + "\(Segment.damageAdvice)",
                 file: file.path.string, position: position)
         }
         guard Int(header.rawLength) <= limit else { throw damaged("the batch is larger than \(limit) bytes") }

@@ -55,9 +55,10 @@ public enum LogDirectory {
     public static func offset(
         _ directory: FilePath, atOrAfter timestampMilliseconds: Int64
     ) throws(LogError) -> Int64 {
-        var end: Int64 = 0
+        let all = try segments(directory)
+        var end = all[0].baseOffset
         var found: Int64?
-        for segment in try segments(directory) {
+        for segment in all {
             guard let file = try segment.open() else { continue }
             let index = SegmentIndex.load(segment, size: try file.size)
             let start = index?.position(atOrAfter: timestampMilliseconds) ?? 0

@@ -72,7 +72,7 @@ public struct LogReader {
             case .broken(let message):
                 guard try isTail(size) else {
                     throw LogError(
-                        code: .corrupt, message: "\(message); millrace log repair quarantines it",
+                        code: .corrupt, message: "\(message); \(Segment.damageAdvice)",
                         file: file.path.string, position: position)
                 }
                 return nil
@@ -100,8 +100,14 @@ public struct LogReader {
         guard position >= (try file.size) else { return true }
         guard following.baseOffset == max(nextOffset, segment.baseOffset) || following.baseOffset <= start
         else {
-            if let first = segments.first, first.baseOffset == following.baseOffset {
+            // Retention may have been at work while the names were read: only the second list speaks of damage.
+            let again = try Segment.list(directory)
+            if let first = again.first, first.baseOffset > nextOffset {
                 throw LogReader.trimmed(directory, first.baseOffset, nextOffset)
+            }
+            if again.first(where: { $0.baseOffset > segment.baseOffset })?.baseOffset != following.baseOffset
+            {
+                return true
             }
             throw LogError(
                 code: .corrupt,

@@ -53,7 +53,7 @@ struct TailRecovery {
                     throw LogError(
                         code: .corrupt,
                         message: "\(message), with whole batches behind it; "
-                            + "millrace log repair quarantines it",
+                            + "\(Segment.damageAdvice)",
                         file: file.path.string, position: index.size)
                 }
                 tornBytes = size - index.size
@@ -81,7 +81,7 @@ extension Segment {
                 last = header
             case .broken(let message):
                 throw LogError(
-                    code: .corrupt, message: "\(message); millrace log repair quarantines it",
+                    code: .corrupt, message: "\(message); \(Segment.damageAdvice)",
                     file: path.string, position: index.size)
             }
         }

@@ -187,9 +187,8 @@ public final class LogWriter {
     }
 
     private func roll() throws(LogError) {
-        try sync()
         // A tail may be lost under `never`; a hole before newer segments would be damage.
-        if configuration.fsync == .never { try file.sync() }
+        try sync(evenNever: true)
         try index.save(segments[segments.count - 1])
         let next = Segment(baseOffset: nextOffset, directory: directory)
         file = try LogFile(next.path, .create)
@@ -199,10 +198,12 @@ public final class LogWriter {
     }
 
     /// Makes everything appended durable. A failure is final: what the disk holds is unknown then.
-    public func sync() throws(LogError) {
+    ///
+    /// - Parameter evenNever: also under the policy `never`.
+    public func sync(evenNever: Bool = false) throws(LogError) {
         if let failure { throw failure }
         do {
-            if configuration.fsync != .never { try file.sync() }
+            if evenNever || configuration.fsync != .never { try file.sync() }
         } catch {
             failure = LogError(
                 code: .closed,

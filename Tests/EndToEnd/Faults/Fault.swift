@@ -34,6 +34,7 @@ enum Fault: String, CaseIterable, CustomTestStringConvertible {
     case redisRestarted = "Redis killed, with persistence"
     case redisEmptied = "Redis killed, without persistence"
     case redisFailover = "Sentinel failover that loses acknowledged writes"
+    case redisHandover = "Sentinel hands over from a live master, wait: {replicas: 1}"
 
     var testDescription: String { rawValue }
 
@@ -46,7 +47,7 @@ enum Fault: String, CaseIterable, CustomTestStringConvertible {
     var bed: TestBed.Kind {
         switch self {
         case .followerKilled, .leaderKilled, .ensembleRestarted: .ensemble
-        case .redisFailover: .sentinels
+        case .redisFailover, .redisHandover: .sentinels
         default: .single
         }
     }
@@ -60,10 +61,8 @@ enum Fault: String, CaseIterable, CustomTestStringConvertible {
             .zookeeperRestarted, .leaderKilled, .ensembleRestarted:
             "no connection to ZooKeeper"
         case .sessionExpired: "session expired"
-        case .redisCut, .redisHalfClosed: "trying again"
         case .redisOutOfMemory: "OOM"
         case .redisReadOnly: "READONLY"
-        case .redisRestarted: "trying again"
         case .redisEmptied, .redisFailover: "delivering again"
         default: nil
         }
@@ -76,7 +75,7 @@ enum Fault: String, CaseIterable, CustomTestStringConvertible {
     /// Rounds of the short form: what takes seconds is done less often.
     var shortRounds: Int {
         switch self {
-        case .leaderKilled, .followerKilled, .ensembleRestarted, .redisFailover: 2
+        case .leaderKilled, .followerKilled, .ensembleRestarted, .redisFailover, .redisHandover: 2
         case .zookeeperRestarted, .sessionExpired: 3
         default: 5
         }
@@ -84,6 +83,7 @@ enum Fault: String, CaseIterable, CustomTestStringConvertible {
 
     var pipeline: String {
         let small = self == .killedWhileRolling || self == .terminatedWhileRolling
+        let wait = self == .redisHandover ? ", wait: {replicas: 1, timeout: 200ms}" : ""
         let log = small ? "segment: 4KiB, retain: {bytes: 16KiB}" : "segment: 256KiB"
         return """
             name: faults
@@ -91,8 +91,8 @@ enum Fault: String, CaseIterable, CustomTestStringConvertible {
               zookeeper: {connect: "${ZOOKEEPER}", paths: [/t], session_timeout: 1s}
             log: {directory: "${MILLRACE_DATA}", \(log)}
             sinks:
-              keys: {redis: "${REDIS}", write: string, key: "k:{path}"}
-              changes: {redis: "${REDIS}", write: stream, key: "changes"}
+              keys: {redis: "${REDIS}", write: string, key: "k:{path}"\(wait)}
+              changes: {redis: "${REDIS}", write: stream, key: "changes"\(wait)}
             """
     }
 }

@@ -11,6 +11,8 @@ final class FaultSite {
     private let file: String
     private let zookeeper: TCPProxy?
     private let redis: TCPProxy?
+    /// A Sentinel that takes connections and says nothing, as the first of two.
+    private let silent: TCPProxy?
     private var process: MillraceProcess?
     private var ended: [MillraceProcess] = []
     private var hasSubtree = false
@@ -18,13 +20,16 @@ final class FaultSite {
     private var clock: SteppedClock?
 
     private init(
-        _ bed: TestBed, _ file: String, _ writer: RecordingWriter, zookeeper: TCPProxy?, redis: TCPProxy?
+        _ bed: TestBed, _ file: String, _ writer: RecordingWriter, zookeeper: TCPProxy?, redis: TCPProxy?,
+        silent: TCPProxy?
     ) {
         self.bed = bed
         self.file = file
         self.writer = writer
         self.zookeeper = zookeeper
         self.redis = redis
+        self.silent = silent
+        silent?.stall(true)
     }
 
     static func start(_ bed: TestBed, _ definition: String, _ writer: RecordingWriter) async throws
@@ -33,7 +38,8 @@ final class FaultSite {
         FaultSite(
             bed, try bed.definition(definition), writer,
             zookeeper: bed.ensemble == nil ? try await TCPProxy.start(to: bed.zookeeper.address) : nil,
-            redis: bed.sentinels == nil ? try await TCPProxy.start(to: "127.0.0.1:\(bed.redis.port)") : nil)
+            redis: bed.sentinels == nil ? try await TCPProxy.start(to: "127.0.0.1:\(bed.redis.port)") : nil,
+            silent: bed.sentinels == nil ? nil : try await TCPProxy.start(to: "127.0.0.1:\(bed.redis.port)"))
     }
 
     var errors: String { process?.errors ?? "" }
@@ -50,6 +56,9 @@ final class FaultSite {
         if let zookeeper { environment["ZOOKEEPER"] = zookeeper.address }
         if let redis { environment["REDIS"] = "redis://\(redis.address)/0" }
         if let process { ended.append(process) }
+        if let silent, let port = bed.sentinels?.sentinelPort {
+            environment["REDIS"] = "redis+sentinel://\(silent.address),127.0.0.1:\(port)/main/0"
+        }
         process = try MillraceProcess(
             ["run"] + options + [file], environment: bed.environment.merging(environment) { $1 },
             directory: bed.directory.path)
@@ -64,6 +73,7 @@ final class FaultSite {
         let status = try await process?.stop()
         await zookeeper?.stop()
         await redis?.stop()
+        await silent?.stop()
         return status
     }
 
@@ -180,6 +190,8 @@ final class FaultSite {
             try await bed.redis.restart()
         case .redisFailover:
             try await failOver(&random)
+        case .redisHandover:
+            try await handOver()
         default:
             Issue.record("nobody knows how to strike with: \(fault.rawValue)")
         }
@@ -198,6 +210,17 @@ final class FaultSite {
             try sentinels.master().port == replica.port
         }
         try await master.restart()
+        try await sentinels.waitUntilReplicated()
+    }
+
+    /// Both servers live; the old master becomes a replica.
+    private func handOver() async throws {
+        guard let sentinels = bed.sentinels else { return }
+        let old = try sentinels.master()
+        try sentinels.failOver()
+        try await eventually("another master", within: .seconds(30)) {
+            try sentinels.master().port != old.port
+        }
         try await sentinels.waitUntilReplicated()
     }
 
