@@ -46,6 +46,8 @@ import Testing
         "redis+unix:///", "redis+unix://h/p", "redis+unix:///p?x=1", "redis+unix:///p?db=",
         "redis+unix:///p?db=x", "redis+sentinel://h", "redis+sentinel://h/", "redis+sentinel://h,/m",
         "redis+sentinel://h/m/x", "redis+sentinel://h/m?db=1", "redis+sentinel://h/m/0/1",
+        "redis+cluster://", "redis+cluster://h,", "redis+cluster://h:0", "redis+cluster://h/1",
+        "redis+cluster://h/0/0", "redis+cluster://h/00", "redis+cluster://h/m", "redis+cluster://h?db=0",
     ])
     func invalid(_ url: String) async {
         #expect(await code { _ = try RedisEndpoint(parsing: url) } == .invalidURL)
@@ -62,9 +64,23 @@ import Testing
         #expect("\(endpoint)" == "redis+sentinel://a:26379,b:1,[::1]:2/my master/3")
     }
 
-    @Test(arguments: ["rediss://h", "redis+cluster://h"])
-    func notSupported(_ url: String) async {
-        #expect(await code { _ = try RedisEndpoint(parsing: url) } == .notSupported)
+    @Test func notSupported() async {
+        #expect(await code { _ = try RedisEndpoint(parsing: "rediss://h") } == .notSupported)
+    }
+
+    @Test func clustersAreRead() throws {
+        let endpoint = try RedisEndpoint(parsing: "redis+cluster://me:secret@a,b:1,[::1]:2/0")
+        #expect(
+            endpoint.clusterSeeds == [.host("a", port: 6_379), .host("b", port: 1), .host("::1", port: 2)])
+        #expect(endpoint.address == .host("a", port: 6_379) && endpoint.sentinel == nil)
+        #expect(endpoint.username == "me" && endpoint.password == "secret" && endpoint.database == 0)
+        #expect("\(endpoint)" == "redis+cluster://a:6379,b:1,[::1]:2")
+        var dumped = ""
+        dump(endpoint, to: &dumped)
+        #expect(!dumped.contains("secret"))
+        for url in ["redis+cluster://h", "redis+cluster://h/"] {
+            #expect(try RedisEndpoint(parsing: url).clusterSeeds == [.host("h", port: 6_379)])
+        }
     }
 
     @Test func neverShowsThePassword() throws {

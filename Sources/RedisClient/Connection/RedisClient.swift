@@ -51,6 +51,14 @@ public final class RedisClient: Sendable {
     /// - Throws: the last attempt's error when the deadline has passed, `timeout` where there was none. At
     ///   once `authenticationFailed`, `notSupported`, `cancelled`, and `connectionClosed` after `close()`.
     public func connection(deadline: ContinuousClock.Instant) async throws(RedisError) -> RedisConnection {
+        try await connection(deadline: deadline, isPatient: true)
+    }
+
+    /// - Parameter isPatient: `false` to be told of a failure at once, also of one that is so young that
+    ///   another attempt is not due yet.
+    func connection(
+        deadline: ContinuousClock.Instant, isPatient: Bool
+    ) async throws(RedisError) -> RedisConnection {
         while true {
             if Task.isCancelled { throw failure(.cancelled, "cancelled") }
             switch nextStep(deadline) {
@@ -60,7 +68,9 @@ public final class RedisClient: Sendable {
                 throw failure(.connectionClosed, "the client was closed")
             case .connect:
                 if let connection = try await connect(deadline) { return connection }
+                if !isPatient, let failure = lastFailure { throw failure }
             case .wait(let end, let last):
+                if !isPatient, let failure = lastFailure { throw failure }
                 guard deadline > .now else { throw last ?? failure(.timeout, "not connected in time") }
                 do {
                     try await Task.sleep(until: min(end, deadline), clock: .continuous)
@@ -114,6 +124,13 @@ public final class RedisClient: Sendable {
             case .closed:
                 return .closed
             }
+        }
+    }
+
+    /// `nil` while there is a connection, or a task connects.
+    private var lastFailure: RedisError? {
+        state.withLock { state in
+            if case .idle(let failures) = state { failures.last } else { nil }
         }
     }
 

@@ -18,6 +18,9 @@ public final class RedisConnection: Sendable {
     /// Where it leads: `host:port`, or the path of a socket.
     let address: String
     private let nextID = Atomic<UInt64>(0)
+    /// Never the same for two connections of a process.
+    let number = RedisConnection.count.add(1, ordering: .relaxed).newValue
+    private static let count = Atomic<UInt64>(0)
 
     /// Whether the connection has ended. One that has not may still be found broken by the next `send`.
     public var isClosed: Bool { ending.hasCome }
@@ -37,12 +40,19 @@ public final class RedisConnection: Sendable {
     /// Connects and sets the connection up, within the configuration's `connectTimeout`.
     ///
     /// - Throws: `connectionFailed`, `timeout`, `authenticationFailed`, `server` for another command of the
-    ///   set-up that was refused (`LOADING` too), `notSupported` where RESP3 is wanted and not offered,
-    ///   `cancelled`, or what `send` throws. The message says what failed and names the address.
+    ///   set-up that was refused (`LOADING` too), `notSupported` where RESP3 is wanted and not offered, or for
+    ///   a cluster, which needs `RedisCluster`, `cancelled`, or what `send` throws. The message says what
+    ///   failed and names the address.
     public static func connect(
         _ configuration: RedisConfiguration,
         eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, logger: Logger
     ) async throws(RedisError) -> RedisConnection {
+        guard configuration.endpoint.clusterSeeds == nil else {
+            throw RedisError(
+                code: .notSupported,
+                message: "\(configuration.endpoint) is a cluster, which needs RedisCluster",
+                address: configuration.endpoint.address.description)
+        }
         if let sentinel = configuration.endpoint.sentinel {
             return try await SentinelLookup(
                 configuration: configuration, sentinel: sentinel, eventLoopGroup: eventLoopGroup,

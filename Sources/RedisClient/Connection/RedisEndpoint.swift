@@ -19,6 +19,9 @@ public struct RedisEndpoint: Sendable, Hashable {
     public var database: Int
     /// Where set, the server is whichever these say is the master; `address` is the first of them.
     public var sentinel: RedisSentinel?
+    /// Where set, the server is a cluster, and these are nodes to ask for all of it; `address` is the first of
+    /// them. For `RedisCluster`.
+    public var clusterSeeds: [Address]?
 
     public init(address: Address, username: String? = nil, password: String? = nil, database: Int = 0) {
         self.address = address
@@ -28,14 +31,15 @@ public struct RedisEndpoint: Sendable, Hashable {
     }
 
     /// Reads `redis://[[user]:password@]host[:port][/database]`,
-    /// `redis+unix://[[user]:password@]/path[?db=database]` or
-    /// `redis+sentinel://[[user]:password@]host[:port],…/master[/database]`.
+    /// `redis+unix://[[user]:password@]/path[?db=database]`,
+    /// `redis+sentinel://[[user]:password@]host[:port],…/master[/database]` or
+    /// `redis+cluster://[[user]:password@]host[:port],…[/0]` (a cluster has no other database).
     ///
-    /// User and password are those of the server; Sentinels are asked without. The port is 6379, of a Sentinel
+    /// User and password are those of the server, in a cluster of every node; Sentinels are asked without. The port is 6379, of a Sentinel
     /// 26379, where it is absent. User, password and path may have percent escapes, and need them
     /// for the characters `/`, `?`, `#`, `%`, and `@` in a path.
     ///
-    /// - Throws: `invalidURL`, or `notSupported` for `rediss` and `redis+cluster`. No
+    /// - Throws: `invalidURL`, or `notSupported` for `rediss`. No
     ///   message repeats anything of the URL but its scheme.
     public init(parsing url: String) throws(RedisError) {
         self = try RedisURL(url).endpoint()
@@ -48,6 +52,9 @@ extension RedisEndpoint: CustomStringConvertible, CustomDebugStringConvertible, 
         if let sentinel {
             let hosts = sentinel.addresses.map(\.description).joined(separator: ",")
             return "redis+sentinel://\(hosts)/\(sentinel.master)/\(database)"
+        }
+        if let clusterSeeds {
+            return "redis+cluster://\(clusterSeeds.map(\.description).joined(separator: ","))"
         }
         return switch address {
         case .host: "redis://\(address)/\(database)"
@@ -113,7 +120,9 @@ private struct RedisURL {
                 database: try queryDatabase())
         case "redis+sentinel":
             return try sentinelEndpoint(host, user, password)
-        case "rediss", "redis+cluster":
+        case "redis+cluster":
+            return try clusterEndpoint(host, user, password)
+        case "rediss":
             throw RedisError(code: .notSupported, message: "\(scheme):// is not supported yet")
         default:
             throw invalid("an unknown scheme; expected redis:// or redis+unix://")
@@ -126,10 +135,7 @@ private struct RedisURL {
         guard query == nil else {
             throw invalid("a query; the database is given as a path, such as /master/0")
         }
-        var addresses: [RedisEndpoint.Address] = []
-        for host in hosts.split(separator: ",", omittingEmptySubsequences: false) {
-            addresses.append(try hostAndPort(host, defaultPort: 26_379))
-        }
+        let addresses = try addresses(hosts, defaultPort: 26_379)
         let parts = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
         guard (1...2).contains(parts.count), !parts[0].isEmpty else {
             throw invalid("no name of a master; expected redis+sentinel://host:port,…/master/database")
@@ -139,6 +145,28 @@ private struct RedisURL {
             database: parts.count == 2 ? try database(parts[1]) : 0)
         endpoint.sentinel = RedisSentinel(addresses: addresses, master: try decode(parts[0]))
         return endpoint
+    }
+
+    private func clusterEndpoint(
+        _ hosts: Substring, _ user: String?, _ password: String?
+    ) throws(RedisError) -> RedisEndpoint {
+        guard query == nil else { throw invalid("a query, which redis+cluster:// does not have") }
+        guard path.count <= 1 || path == "/0" else { throw invalid("a cluster has no database but 0") }
+        let addresses = try addresses(hosts, defaultPort: 6_379)
+        var endpoint = RedisEndpoint(address: addresses[0], username: user, password: password)
+        endpoint.clusterSeeds = addresses
+        return endpoint
+    }
+
+    /// At least one.
+    private func addresses(
+        _ hosts: Substring, defaultPort: Int
+    ) throws(RedisError) -> [RedisEndpoint.Address] {
+        var addresses: [RedisEndpoint.Address] = []
+        for host in hosts.split(separator: ",", omittingEmptySubsequences: false) {
+            addresses.append(try hostAndPort(host, defaultPort: defaultPort))
+        }
+        return addresses
     }
 
     private func credentials() throws(RedisError) -> (String?, String?, Substring) {

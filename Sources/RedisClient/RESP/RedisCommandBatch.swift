@@ -18,6 +18,21 @@ public struct RedisCommandBatch: Sendable {
         buffer = ByteBuffer()
     }
 
+    /// Commands of another batch, which are whole.
+    init(encoded buffer: ByteBuffer, count: Int) {
+        self.buffer = buffer
+        self.count = count
+    }
+
+    /// Adds the commands of another batch.
+    ///
+    /// - Precondition: the last command of each is complete.
+    public mutating func append(contentsOf other: RedisCommandBatch) {
+        precondition(missing == 0 && other.missing == 0, "a command lacks arguments")
+        buffer.writeImmutableBuffer(other.buffer)
+        count += other.count
+    }
+
     /// Empties the batch; its memory is kept for the next one unless it is still being sent.
     public mutating func removeAll() {
         buffer.clear()

@@ -24,6 +24,7 @@ func fuzzRESP(_ input: inout FuzzInput) throws(FuzzFailure) {
     for message in whole.messages {
         guard case .reply(let reply) = message else { continue }
         examine(reply)
+        try examineTopology(reply)
         guard (try? queue.receive(reply, memory: 100)) != nil else { break }
     }
 }
@@ -44,6 +45,19 @@ private func decode(_ bytes: [UInt8], pieceBytes: Int) -> (messages: [RESPMessag
     } catch {
         return (messages, error.code)
     }
+}
+
+/// A reply as one to `CLUSTER SLOTS`, or as what a cluster answers to commands.
+private func examineTopology(_ reply: RESPValue) throws(FuzzFailure) {
+    let asked = RedisEndpoint.Address.host("asked", port: 1)
+    let slot = HashSlot(of: "key")
+    var topology = try? ClusterTopology(parsing: reply, asked: asked)
+    for (slot, address) in ClusterObstacle(in: [reply], slot: slot, node: asked).moves {
+        topology?.move(slot, to: address)
+    }
+    guard let topology, !topology.masters.isEmpty else { return }
+    let owned = topology.masters.reduce(0) { $0 + topology.slots(of: $1).count }
+    try FuzzFailure.unless(owned == topology.coveredSlots, "every slot that is served has one master")
 }
 
 /// All that is asked of a reply afterwards.
