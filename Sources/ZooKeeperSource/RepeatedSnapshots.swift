@@ -27,13 +27,16 @@ struct RepeatedSnapshots {
 
     /// The sinks to be told of a node that has been read, in order.
     mutating func sinks(for path: String, inWalk: Bool) -> [String] {
+        // For every read: mostly there is nobody.
+        if serving.isEmpty, late.isEmpty { return [] }
         let waiting = late.removeValue(forKey: path) ?? []
-        if serving.isEmpty, waiting.isEmpty { return [] }
         return waiting.union(inWalk ? serving : []).sorted()
     }
 
     /// A node is gone: nobody waits for it any more.
-    mutating func deleted(_ path: String) { late.removeValue(forKey: path) }
+    mutating func deleted(_ path: String) {
+        if !late.isEmpty { late.removeValue(forKey: path) }
+    }
 
     /// A sink whose snapshot lacks hidden nodes is not done with: they follow when they can be read.
     ///

@@ -2,18 +2,6 @@ import ChangeModel
 import Engine
 import ZooKeeperClient
 
-/// How the first reading of the tree goes into the log.
-public enum SnapshotMode: Sendable, Hashable {
-    /// Every node is an `r` at the first start; later starts compare.
-    case initial
-    /// Every node is an `r` at each start.
-    case always
-    /// A baseline is read and nothing of it logged.
-    case never
-    /// As `initial`; for captures by position, also when the position is lost.
-    case whenNeeded
-}
-
 /// Watch capture without its connection: events in, requests and log entries out.
 ///
 /// On every connection the watches come first, then a walk over the tree; what a walk does not find is gone.
@@ -27,32 +15,8 @@ struct WatchMachine {
         var resyncs = 0
     }
 
-    private enum Reason { case walk, created, changed }
-
-    private struct Read {
-        var path: String
-        var reason: Reason
-    }
-
-    private enum Pending {
-        case watch
-        /// Asks whether a node is still hidden.
-        case probe(path: String)
-        case data(path: String, reason: Reason)
-        /// Several reads in one request.
-        case bundle([Read])
-        case children(path: String)
-
-        /// How much of the walk, and of the window, it is.
-        var weight: (walk: Int, reads: Int) {
-            switch self {
-            case .watch, .children: (1, 1)
-            case .data(_, let reason): (reason == .walk ? 1 : 0, 1)
-            case .bundle(let reads): (reads.count { $0.reason == .walk }, reads.count)
-            case .probe: (0, 1)
-            }
-        }
-    }
+    private typealias Request = RequestQueue.Request
+    private typealias Reason = RequestQueue.Reason
 
     /// What may differ between captures.
     struct Options {
@@ -70,23 +34,7 @@ struct WatchMachine {
     private(set) var counters = Counters()
     private(set) var seen: Zxid
     private var settled: Zxid
-
-    // Requests.
-    private var nextTag: UInt64 = 0
-    private var pending: [UInt64: Pending] = [:]
-    private var walkPending = 0
-    /// Requests that wait for their answers, each read of a bundle counted.
-    private(set) var requestsUnderWay = 0
-    private var bundles = true
-    /// Data reads under way for a path, and the last tag whose answer is too old.
-    private var reading: [String: (count: Int, discard: UInt64)] = [:]
-    private var window = ReadWindow()
-
-    // What waits to be asked for.
-    private var eventQueue: [String] = []
-    private var eventQueueHead = 0
-    private var queued: [String: Reason] = [:]
-    private var walkStack: [Pending] = []
+    private var queue = RequestQueue()
 
     // The walk.
     private(set) var isWalking = false
@@ -96,7 +44,7 @@ struct WatchMachine {
     private var unvisited: Set<String> = []
     private var hidden = HiddenPaths()
     private var isFirstWalk = true
-    private(set) var repeats = RepeatedSnapshots()
+    private var repeats = RepeatedSnapshots()
 
     private var emitter = EntryEmitter()
 
@@ -109,34 +57,32 @@ struct WatchMachine {
 
     var position: CapturePosition { CapturePosition(seen: seen, settled: settled) }
     var hiddenPaths: Int { hidden.count }
+    /// Requests that wait for their answers, each read of a bundle counted.
+    var requestsUnderWay: Int { queue.underWay }
 
     // MARK: Events
 
     /// A session is attached: watches, then the walk, all from the beginning.
     mutating func connected() {
-        pending = [:]
-        requestsUnderWay = 0
-        reading = [:]
-        eventQueue = []
-        eventQueueHead = 0
-        queued = [:]
+        queue.reset()
         isAttached = true
         if options.resyncs || isFirstWalk { walkFromRoots() }
         for path in scope.paths {
-            ask(.watch, .addWatch(path, .persistentRecursive))
+            queue.ask(.watch, .addWatch(path, .persistentRecursive))
         }
     }
 
     private mutating func walkFromRoots() {
         beginWalk()
-        // Pushed in reverse: the stack gives the first path first.
-        walkStack = scope.paths.reversed().map { .data(path: $0, reason: .walk) }
+        queue.walk(from: scope.paths)
     }
 
     /// Asks whether nodes that had been hidden from the session can be read now; one that can starts a resync.
     mutating func probeHidden() {
         guard !isWalking, isAttached else { return }
-        for path in hidden.next(WatchMachine.probes) { ask(.probe(path: path), .getData(path)) }
+        for path in hidden.next(WatchMachine.probes) {
+            queue.ask(.probe(path: path), .getData(path))
+        }
     }
 
     /// Every live node is told once more, to these sinks alone.
@@ -171,7 +117,6 @@ struct WatchMachine {
         walkReason = known.scope == nil ? .initial : (isFirstWalk && mode == .always ? .always : .resync)
         if walkReason == .resync { counters.resyncs += 1 }
         isWalking = true
-        walkPending = 0
         repeats.beginWalk()
         hidden.beginWalk()
         emitter.beginSnapshot(SnapshotBegin(reason: walkReason, scope: scope))
@@ -196,18 +141,15 @@ struct WatchMachine {
         let path = notification.path
         guard scope.contains(path) else { return }
         switch notification.type {
-        case .created: enqueue(path, .created)
-        case .dataChanged: enqueue(path, .changed)
+        case .created: queue.enqueue(path, .created)
+        case .dataChanged: queue.enqueue(path, .changed)
         case .deleted: deleted(path, zxid: notification.zxid)
         default: break
         }
     }
 
     private mutating func deleted(_ path: String, zxid: Int64) {
-        if reading[path] != nil {
-            reading[path]?.discard = nextTag
-            enqueue(path, .changed)
-        }
+        queue.distrustReads(of: path)
         unvisited.remove(path)
         if let node = known.nodes[path] {
             emitDelete(path, node, zxid: max(Zxid(zxid), zxid < 0 ? seen : .none, node.mzxid))
@@ -218,17 +160,15 @@ struct WatchMachine {
     mutating func replied(
         tag: UInt64, zxid: Int64, _ result: Result<ZooKeeperResponse, ZooKeeperError>
     ) throws(PipelineError) {
-        guard let request = pending.removeValue(forKey: tag) else { return }
+        guard let request = queue.answered(tag) else { return }
         see(zxid)
-        walkPending -= request.weight.walk
-        requestsUnderWay -= request.weight.reads
         switch (request, result) {
         case (.watch, .failure(let error)):
             try failed(request, error)
         case (.probe(let path), _):
             probed(path, result)
         case (.data(let path, let reason), _):
-            let isStale = finishRead(of: path, tag: tag)
+            let isStale = queue.finishRead(of: path, tag: tag)
             if !isStale { try data(path, reason, result) }
         case (.bundle(let reads), _):
             try bundle(reads, tag: tag, result)
@@ -247,53 +187,42 @@ struct WatchMachine {
     }
 
     private mutating func bundle(
-        _ reads: [Read], tag: UInt64, _ result: Result<ZooKeeperResponse, ZooKeeperError>
+        _ reads: [RequestQueue.Read], tag: UInt64, _ result: Result<ZooKeeperResponse, ZooKeeperError>
     ) throws(PipelineError) {
         if case .success(.multiRead(let results)) = result {
-            for (read, result) in zip(reads, results) where !finishRead(of: read.path, tag: tag) {
+            for (read, result) in zip(reads, results) where !queue.finishRead(of: read.path, tag: tag) {
                 try data(read.path, read.reason, result)
             }
             return
         }
-        for read in reads { _ = finishRead(of: read.path, tag: tag) }
+        for read in reads { _ = queue.finishRead(of: read.path, tag: tag) }
         guard case .failure(let error) = result else { return }
         switch error.code {
         case .unimplemented, .badArguments, .marshalling:
             // A server that does not know multiRead: one by one.
-            bundles = false
-            for read in reads { again(.data(path: read.path, reason: read.reason)) }
-        case .throttled:
-            for read in reads { again(.data(path: read.path, reason: read.reason)) }
+            _ = queue.stopBundling()
+            queue.again(.bundle(reads))
         default:
             try failed(.bundle(reads), error)
         }
     }
 
     /// Reads go out one by one from now on. False where they do already.
-    mutating func stopBundling() -> Bool {
-        defer { bundles = false }
-        return bundles
-    }
-
-    /// Whether the read was sent before a deletion that has been seen since.
-    private mutating func finishRead(of path: String, tag: UInt64) -> Bool {
-        guard let state = reading[path] else { return true }
-        reading[path] = state.count > 1 ? (state.count - 1, state.discard) : nil
-        return tag <= state.discard
-    }
+    mutating func stopBundling() -> Bool { queue.stopBundling() }
 
     private mutating func data(
         _ path: String, _ reason: Reason, _ result: Result<ZooKeeperResponse, ZooKeeperError>
     ) throws(PipelineError) {
         switch result {
         case .success(.data(let bytes, let stat)):
-            window.read(bytes.count)
+            queue.received(bytes.count)
             counters.nodesRead += 1
             unvisited.remove(path)
-            let isTold = compare(path, bytes, NodeStat(stat), reason)
+            let node = NodeStat(stat)
+            let isTold = compare(path, bytes, node, reason)
             let sinks = repeats.sinks(for: path, inWalk: reason == .walk)
-            if !isTold { tellAgain(path, bytes, NodeStat(stat), sinks) }
-            if reason == .walk, stat.numChildren > 0 { walkStack.append(.children(path: path)) }
+            if !isTold { tellAgain(path, bytes, node, sinks) }
+            if reason == .walk, node.numChildren > 0 { queue.push(.children(path: path)) }
         case .failure(let error) where error.code == .noNode:
             unvisited.remove(path)
             if let node = known.nodes[path] { emitDelete(path, node, zxid: max(seen, node.mzxid)) }
@@ -307,22 +236,14 @@ struct WatchMachine {
     }
 
     /// A lost connection makes the client reconnect, and everything is asked anew; a busy server is asked again.
-    private mutating func failed(_ request: Pending, _ error: ZooKeeperError) throws(PipelineError) {
+    private mutating func failed(_ request: Request, _ error: ZooKeeperError) throws(PipelineError) {
         switch error.code {
         case .connectionLoss, .sessionExpired, .closed, .timeout, .frameTooLarge:
             isAttached = false
         case .throttled:
-            if case .watch = request { connected() } else { again(request) }
+            if case .watch = request { connected() } else { queue.again(request) }
         default:
             throw .unavailable("ZooKeeper refuses what the capture needs: \(error)")
-        }
-    }
-
-    private mutating func again(_ request: Pending) {
-        if case .data(let path, let reason) = request, reason != .walk {
-            enqueue(path, reason)
-        } else {
-            walkStack.append(request)
         }
     }
 
@@ -331,7 +252,7 @@ struct WatchMachine {
         for name in names {
             let path = prefix + name
             if !scope.excluded.contains(where: { $0.matches(path) }) {
-                walkStack.append(.data(path: path, reason: .walk))
+                queue.push(.data(path: path, reason: .walk))
             }
         }
     }
@@ -397,10 +318,8 @@ struct WatchMachine {
 
     /// When all is read: what was known and not found, nor hidden, nor about to be read, is gone.
     private mutating func endWalkIfDone() {
-        guard isAttached, isWalking, walkStack.isEmpty, walkPending == 0 else { return }
-        let gone = unvisited.filter { path in
-            !hidden.cover(path) && reading[path] == nil && queued[path] == nil
-        }
+        guard isAttached, isWalking, queue.isWalkDone else { return }
+        let gone = unvisited.filter { !hidden.cover($0) && !queue.willRead($0) }
         // Children before their parents.
         for path in gone.sorted(by: >) {
             if let node = known.nodes[path] { emitDelete(path, node, zxid: max(seen, node.mzxid)) }
@@ -417,79 +336,17 @@ struct WatchMachine {
         if repeats.isOwed { walkFromRoots() }
     }
 
-    // MARK: Requests
+    // MARK: What goes out
 
     private mutating func see(_ zxid: Int64) {
         if zxid > seen.value { seen = Zxid(zxid) }
     }
 
-    private mutating func enqueue(_ path: String, _ reason: Reason) {
-        if let waiting = queued[path] {
-            if waiting == .changed { queued[path] = reason }
-            return
-        }
-        queued[path] = reason
-        eventQueue.append(path)
-    }
-
-    private var outgoing: [(request: ZooKeeperRequest, tag: UInt64)] = []
-
-    private mutating func ask(_ what: Pending, _ request: ZooKeeperRequest) {
-        nextTag += 1
-        pending[nextTag] = what
-        walkPending += what.weight.walk
-        requestsUnderWay += what.weight.reads
-        switch what {
-        case .data(let path, _): beginRead(of: path)
-        case .bundle(let reads): for read in reads { beginRead(of: read.path) }
-        default: break
-        }
-        outgoing.append((request, nextTag))
-    }
-
-    private mutating func beginRead(of path: String) {
-        let state = reading[path] ?? (0, 0)
-        reading[path] = (state.count + 1, state.discard)
-    }
-
-    /// Asks for the reads, in bundles.
-    private mutating func ask(_ reads: [Read]) {
-        let size = bundles ? window.bundle : 1
-        var rest = reads[...]
-        while let first = rest.first {
-            let part = rest.prefix(size)
-            rest = rest.dropFirst(size)
-            if part.count == 1 {
-                ask(.data(path: first.path, reason: first.reason), .getData(first.path))
-            } else {
-                ask(.bundle(Array(part)), .multiRead(part.map { .getData($0.path) }))
-            }
-        }
-    }
-
-    /// The requests to send now: news first, then the walk, as many as may be under way.
+    /// The requests to send now.
     mutating func takeRequests() -> [(request: ZooKeeperRequest, tag: UInt64)] {
-        var reads: [Read] = []
-        while requestsUnderWay + reads.count < window.size, eventQueueHead < eventQueue.count {
-            let path = eventQueue[eventQueueHead]
-            eventQueueHead += 1
-            reads.append(Read(path: path, reason: queued.removeValue(forKey: path) ?? .changed))
-        }
-        if eventQueueHead == eventQueue.count {
-            eventQueue.removeAll(keepingCapacity: true)
-            eventQueueHead = 0
-        }
-        while requestsUnderWay + reads.count < window.size, let next = walkStack.popLast() {
-            switch next {
-            case .data(let path, let reason): reads.append(Read(path: path, reason: reason))
-            case .children(let path): ask(next, .getChildren(path))
-            case .watch, .probe, .bundle: break
-            }
-        }
-        ask(reads)
-        if isAttached, !isWalking, pending.isEmpty, eventQueue.isEmpty { settled = seen }
-        defer { outgoing = [] }
-        return outgoing
+        let requests = queue.take()
+        if isAttached, !isWalking, queue.isIdle { settled = seen }
+        return requests
     }
 
     /// No further event will come: the change held back is released, and what is known is what the log says.
