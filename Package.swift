@@ -28,7 +28,7 @@ let fuzzed: [Target.Dependency] =
 let fuzzing: Target =
     if Context.environment["MILLRACE_FUZZ"] == nil {
         .testTarget(
-            name: "FuzzTests", dependencies: fuzzed, path: "Tests/Fuzz",
+            name: "FuzzTests", dependencies: fuzzed + ["TestRandom"], path: "Tests/Fuzz",
             exclude: ["Corpus", "Driver", "yaml.dict"],
             swiftSettings: strict)
     } else {
@@ -104,12 +104,15 @@ let package = Package(
         .target(
             name: "TestServers", dependencies: nio + [logging], path: "Tests/TestServers",
             swiftSettings: strict),
+        .target(name: "TestRandom", path: "Tests/TestRandom", swiftSettings: strict),
         .testTarget(name: "LZ4Tests", dependencies: ["LZ4"], swiftSettings: strict),
         .testTarget(name: "ChangeModelTests", dependencies: ["ChangeModel"], swiftSettings: strict),
         .testTarget(
             name: "SegmentLogTests", dependencies: ["SegmentLog", "LZ4", systemPackage], swiftSettings: strict
         ),
-        .testTarget(name: "MappingTests", dependencies: ["Mapping", "ChangeModel"], swiftSettings: strict),
+        .testTarget(
+            name: "MappingTests", dependencies: ["Mapping", "ChangeModel", "TestRandom"],
+            swiftSettings: strict),
         .testTarget(
             name: "PipelineDefinitionTests", dependencies: ["PipelineDefinition", "Mapping", "ChangeModel"],
             swiftSettings: strict),
@@ -117,7 +120,8 @@ let package = Package(
             name: "ZooKeeperClientTests", dependencies: ["ZooKeeperClient", "TestServers", logging] + nio,
             swiftSettings: strict),
         .testTarget(
-            name: "RedisClientTests", dependencies: ["RedisClient", "TestServers", logging] + nio,
+            name: "RedisClientTests",
+            dependencies: ["RedisClient", "TestRandom", "TestServers", logging] + nio,
             swiftSettings: strict),
         .testTarget(
             name: "EngineTests",
@@ -136,7 +140,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["TestServers", "ZooKeeperClient", "RedisClient", "millrace", logging],
+            dependencies: [
+                "TestRandom", "TestServers", "ZooKeeperClient", "RedisClient", "millrace", logging,
+            ],
             path: "Tests/EndToEnd", swiftSettings: strict),
         fuzzing,
     ],

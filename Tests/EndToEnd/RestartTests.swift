@@ -1,5 +1,6 @@
 import Foundation
 import RedisClient
+import TestRandom
 import TestServers
 import Testing
 import ZooKeeperClient
@@ -50,7 +51,7 @@ import ZooKeeperClient
             try await bed.withWriter { try await $0.create("/t", "") }
             let seed = UInt64.random(in: 0...UInt64.max)
             print("seed \(seed)")
-            var random = SeededGenerator(seed)
+            var random = SeededGenerator(seed: seed)
             let writing = Task {
                 try await bed.withWriter { writer in
                     for index in 0..<3000 {
@@ -155,20 +156,5 @@ import ZooKeeperClient
             #expect(run.errors.contains("has taken it over"), "\(run.errors)")
             #expect(try await third.stop() == 0)
         }
-    }
-}
-
-/// A small generator whose sequence a printed seed repeats (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(_ seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

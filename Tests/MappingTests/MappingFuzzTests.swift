@@ -1,5 +1,6 @@
 import ChangeModel
 import Mapping
+import TestRandom
 import Testing
 
 /// Whatever bytes a znode holds, mapping ends in a result. Seeds are printed; a failing one is added here.

@@ -89,20 +89,3 @@ private func show(_ bytes: Bytes) -> String { String(decoding: bytes, as: UTF8.s
 private func show(_ fields: [Field]) -> String {
     fields.map { "\(show($0.name))='\(show($0.value))'" }.joined(separator: " ")
 }
-
-/// SplitMix64: the same numbers for the same seed, everywhere.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
-    }
-}

@@ -1,4 +1,5 @@
 import Logging
+import TestRandom
 import TestServers
 import Testing
 

@@ -15,10 +15,7 @@ import Testing
         let redis = try await RedisServer.start()
         let sink = try makeSink(redis)
         #expect(try await sink.start(context(end: 100)) == 0)
-        guard case .delivered(let refused) = try await sink.deliver(batch(0..<3)) else {
-            Issue.record("rewound")
-            return
-        }
+        let refused = try await sink.deliver(batch(0..<3)).refused
         #expect(refused.isEmpty)
         #expect(try redis.cli("HMGET", "millrace:p:s", "p", "c", "e") == "3\n0\n1")
         await sink.confirm(3)
@@ -38,10 +35,7 @@ import Testing
         await first.close()
         let second = try makeSink(redis)
         #expect(try await second.start(context(end: 100)) == 0)
-        guard case .delivered(let refused) = try await second.deliver(batch(0..<8)) else {
-            Issue.record("rewound")
-            return
-        }
+        let refused = try await second.deliver(batch(0..<8)).refused
         #expect(refused.isEmpty)
         #expect(try redis.cli("XLEN", "stream") == "8")
         #expect(try redis.cli("HGET", "millrace:p:s", "e") == "2")
@@ -176,10 +170,7 @@ import Testing
         try redis.cli("XTRIM", "stream", "MAXLEN", "1")
         let second = try makeSink(redis)
         #expect(try await second.start(context(end: 100)) == 0)
-        guard case .delivered(let refused) = try await second.deliver(batch(0..<8)) else {
-            Issue.record("rewound")
-            return
-        }
+        let refused = try await second.deliver(batch(0..<8)).refused
         #expect(refused.isEmpty)
         #expect(try redis.cli("XLEN", "stream") == "4")
         await second.close()
@@ -257,10 +248,7 @@ import Testing
         try await Task.sleep(for: .seconds(1))
         try redis.cli("REPLICAOF", "NO", "ONE")
         replica.process.resume()
-        guard case .delivered(let refused) = try await outcome else {
-            Issue.record("rewound")
-            return
-        }
+        let refused = try await outcome.refused
         #expect(refused.isEmpty)
         #expect(try redis.cli("XLEN", "stream") == "1")
         await sink.close()
@@ -306,10 +294,7 @@ import Testing
         try await Task.sleep(for: .milliseconds(200))
         #expect(try redis.cli("EXISTS", "stream") == "0")
         try redis.cli("CONFIG", "SET", "maxmemory", "0")
-        guard case .delivered(let refused) = try await outcome else {
-            Issue.record("rewound")
-            return
-        }
+        let refused = try await outcome.refused
         #expect(refused.isEmpty)
         #expect(try redis.cli("XLEN", "stream") == "5")
         await sink.close()
@@ -336,10 +321,7 @@ import Testing
         try redis.cli("DEL", "millrace:p:s")
         let second = try makeSink(redis)
         #expect(try await second.start(context(end: 100)) == 0)
-        guard case .delivered(let refused) = try await second.deliver(batch(0..<5)) else {
-            Issue.record("rewound")
-            return
-        }
+        let refused = try await second.deliver(batch(0..<5)).refused
         #expect(refused.isEmpty)
         // Delivered again, above what is there: nothing lost, and no entry refused.
         #expect(try redis.cli("XLEN", "stream") == "10")
@@ -374,5 +356,15 @@ import Testing
         }
         return MappedBatch(
             offsets: offsets, changes: changes, settled: Zxid(offsets.upperBound), generation: 0)
+    }
+}
+
+extension DeliveryOutcome {
+    /// The changes that were refused; the test fails where the sink went back instead.
+    var refused: [Rejection] {
+        get throws {
+            guard case .delivered(let refused) = self else { throw PipelineError.failed("rewound: \(self)") }
+            return refused
+        }
     }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import RedisClient
+import TestRandom
 import TestServers
 import Testing
 import ZooKeeperClient
@@ -46,7 +47,7 @@ import ZooKeeperClient
                 try await eventually("the rest goes on") {
                     try await bed.redis("GET", "k:/t/open/n9").string == writer.final["/t/open/n9"] ?? nil
                 }
-                var random = SeededGenerator(1)
+                var random = SeededGenerator(seed: 1)
                 try await site.strike(.zookeeperCut, &random)
                 // ZooKeeper says nothing of changed rights, and sends no events for what may not be read.
                 try await eventually("it is reported") {

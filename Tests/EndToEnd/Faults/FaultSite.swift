@@ -1,5 +1,6 @@
 import Foundation
 import RedisClient
+import TestRandom
 import TestServers
 import Testing
 import ZooKeeperClient

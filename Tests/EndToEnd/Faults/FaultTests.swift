@@ -1,5 +1,6 @@
 import Foundation
 import RedisClient
+import TestRandom
 import TestServers
 import Testing
 import ZooKeeperClient
@@ -17,7 +18,7 @@ import ZooKeeperClient
             try await site.launch()
             try await site.waitForContact()
             async let writing: Void = bed.withWriter { try await writer.run($0) }
-            var random = SeededGenerator(seed)
+            var random = SeededGenerator(seed: seed)
             for _ in 0..<rounds {
                 try await Task.sleep(for: .milliseconds(Int.random(in: 20...700, using: &random)))
                 try await site.strike(fault, &random)

@@ -1,4 +1,5 @@
 import Foundation
+import TestRandom
 import TestServers
 import Testing
 import ZooKeeperClient
@@ -13,7 +14,7 @@ import ZooKeeperClient
             try await site.launch("--unsafe-no-resync")
             try await site.waitForContact()
             async let writing: Void = bed.withWriter { try await writer.run($0) }
-            var random = SeededGenerator(5)
+            var random = SeededGenerator(seed: 5)
             for _ in 0..<3 {
                 try await Task.sleep(for: .milliseconds(200))
                 try await site.strike(.zookeeperAway, &random)

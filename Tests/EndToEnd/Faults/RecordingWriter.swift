@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import TestRandom
 import ZooKeeperClient
 
 /// Writes to nodes of its own below `/t`, as fast as answers come, and remembers what was acknowledged.
@@ -40,7 +41,7 @@ final class RecordingWriter: Sendable {
     }
 
     private func write(_ client: ZooKeeperClient, _ lane: Int) async throws {
-        var random = SeededGenerator(seed &+ UInt64(lane))
+        var random = SeededGenerator(seed: seed &+ UInt64(lane))
         while !state.withLock({ $0.isStopped }) {
             let number = Int.random(in: 0..<RecordingWriter.nodesPerLane, using: &random)
             let path = "/t/n\(number * RecordingWriter.lanes + lane)"

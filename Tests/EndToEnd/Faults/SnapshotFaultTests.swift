@@ -1,4 +1,5 @@
 import Foundation
+import TestRandom
 import TestServers
 import Testing
 import ZooKeeperClient
@@ -29,7 +30,7 @@ import ZooKeeperClient
             }
             let proxy = try await TCPProxy.start(to: bed.zookeeper.address)
             let file = try bed.definition(SnapshotFaultTests.pipeline)
-            var random = SeededGenerator(seed)
+            var random = SeededGenerator(seed: seed)
             var total = FaultReport()
             for round in 0..<rounds {
                 _ = try await bed.redis("FLUSHALL")
