@@ -316,7 +316,7 @@ extension RedisClusterSink {
 
 extension RedisClusterError.Code {
     /// Whether the server may still execute what it was sent.
-    fileprivate var leavesCommandsBehind: Bool {
+    var leavesCommandsBehind: Bool {
         switch self {
         case .connectionLost, .timeout, .cancelled: true
         default: false

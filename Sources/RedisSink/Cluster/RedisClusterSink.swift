@@ -218,6 +218,9 @@ public actor RedisClusterSink: ChangeSink {
 
     func lost(_ error: some Error & CustomStringConvertible) async throws {
         try Task.checkCancellation()
+        if let error = error as? RedisClusterError, let node = error.node {
+            forget(node, hasUnanswered: error.code.leavesCommandsBehind)
+        }
         if backoff.isFirst { logger.warning("Redis: \(error); trying again") }
         try await Task.sleep(for: backoff.take())
     }
