@@ -48,6 +48,8 @@ let package = Package(
     dependencies: [
         // Sockets and event loops for both clients.
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        // TLS on the connections to Redis.
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         // The command line: options, help, usage errors.
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         // One logging interface for all modules; the command line decides where lines go.
@@ -70,7 +72,13 @@ let package = Package(
             dependencies: ["Mapping", "ChangeModel", .product(name: "Yams", package: "Yams")],
             swiftSettings: strict),
         .target(name: "ZooKeeperClient", dependencies: nio + [logging], swiftSettings: strict),
-        .target(name: "RedisClient", dependencies: nio + [logging], swiftSettings: strict),
+        .target(
+            name: "RedisClient",
+            dependencies: nio + [
+                .product(name: "NIOTLS", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"), logging,
+            ],
+            swiftSettings: strict),
         .target(
             name: "Engine",
             dependencies: ["ChangeModel", "SegmentLog", "Mapping", logging, systemPackage],

@@ -40,13 +40,13 @@ enum ServerAddress {
         let authority = rest.prefix { $0 != "/" && $0 != "?" }
         let address = authority.split(separator: "@", omittingEmptySubsequences: false).last ?? ""
         let hosts =
-            scheme == "redis+sentinel" || scheme == "redis+cluster"
+            scheme.hasSuffix("+sentinel") || scheme.hasSuffix("+cluster")
             ? address.split(separator: ",", omittingEmptySubsequences: false) : [address]
         for host in hosts {
             if let problem = problem(inHostAndPort: host) { return problem }
         }
         var database = rest[authority.endIndex...].prefix { $0 != "?" }.drop { $0 == "/" }
-        if scheme == "redis+sentinel" {
+        if scheme.hasSuffix("+sentinel") {
             let master = database.prefix { $0 != "/" }
             if master.isEmpty { return "names no master" }
             database = database[master.endIndex...].drop { $0 == "/" }
@@ -55,8 +55,34 @@ enum ServerAddress {
         else {
             return "has a database that is no number"
         }
-        if scheme == "redis+cluster", !database.isEmpty, database != "0" {
+        if scheme.hasSuffix("+cluster"), !database.isEmpty, database != "0" {
             return "has a database, and a cluster has only 0"
+        }
+        return rest.firstIndex(of: "?").flatMap { question in
+            problem(inQuery: rest[rest.index(after: question)...], of: scheme)
+        }
+    }
+
+    /// `ca=/path&cert=/path&key=/path&verify=full`, for TLS only.
+    private static func problem(inQuery query: Substring, of scheme: Substring) -> String? {
+        guard scheme.hasPrefix("rediss") else {
+            return "has a query; the database is given as a path, and TLS is asked for by rediss://"
+        }
+        var values: [Substring: Substring] = [:]
+        for part in query.split(separator: "&", omittingEmptySubsequences: false) {
+            let name = part.prefix { $0 != "=" }
+            guard ["ca", "cert", "key", "verify"].contains(name) else {
+                return "has an unknown parameter; there are ca, cert, key and verify"
+            }
+            let value = part.dropFirst(name.count + 1)
+            if value.isEmpty { return "has the parameter '\(name)' without a value" }
+            if values.updateValue(value, forKey: name) != nil { return "has the parameter '\(name)' twice" }
+        }
+        if (values["cert"] == nil) != (values["key"] == nil) {
+            return "has one of the parameters cert and key without the other"
+        }
+        guard values["verify"].map({ ["full", "ca", "none"].contains($0) }) ?? true else {
+            return "has a parameter 'verify' that is not full, ca or none"
         }
         return nil
     }

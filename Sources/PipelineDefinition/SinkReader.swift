@@ -186,14 +186,14 @@ struct SinkReader {
         let scheme = text.value.firstRange(of: "://").map { String(text.value[..<$0.lowerBound]) }
         let fix =
             "write redis://user:password@host:port/database, redis+unix:///path/to/socket, "
-            + "redis+sentinel://host:port,host:port/master/database or redis+cluster://host:port,host:port"
+            + "redis+sentinel://host:port,host:port/master/database or redis+cluster://host:port,host:port; "
+            + "rediss for TLS"
         switch scheme {
-        case "redis", "redis+unix", "redis+sentinel", "redis+cluster":
+        case "redis", "redis+unix", "redis+sentinel", "redis+cluster", "rediss", "rediss+sentinel",
+            "rediss+cluster":
             if let problem = ServerAddress.problem(inRedisURL: text.value) {
                 context.error(text.position, "the Redis URL \(problem)", fix: fix)
             }
-        case "rediss":
-            context.unsupported(text.position, "a Redis URL with \(scheme ?? "")://", fix: fix)
         default:
             context.error(text.position, "this is no Redis URL: it does not begin with redis://", fix: fix)
         }

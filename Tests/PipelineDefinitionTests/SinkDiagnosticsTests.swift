@@ -55,7 +55,20 @@ import Testing
         ("redis://:hunter2@h:x", "the Redis URL an address has a port that is no number from 1 to 65535"),
         ("redis://:hunter2@h/x", "the Redis URL has a database that is no number"),
         ("redis+unix://", "the Redis URL names no socket file"),
-        ("rediss://:hunter2@h", "a Redis URL with rediss:// is not supported by this version yet"),
+        (
+            "redis://:hunter2@h?db=1",
+            "the Redis URL has a query; the database is given as a path, and TLS is asked for by rediss://"
+        ),
+        ("rediss://:hunter2@", "the Redis URL an address has no host"),
+        (
+            "rediss://:hunter2@h/0?hunter2",
+            "the Redis URL has an unknown parameter; there are ca, cert, key and verify"
+        ),
+        ("rediss://h?ca", "the Redis URL has the parameter 'ca' without a value"),
+        ("rediss://h?ca=/a&ca=/b", "the Redis URL has the parameter 'ca' twice"),
+        ("rediss://h?cert=/c", "the Redis URL has one of the parameters cert and key without the other"),
+        ("rediss://h?verify=hunter2", "the Redis URL has a parameter 'verify' that is not full, ca or none"),
+        ("rediss+sentinel://h?ca=/a", "the Redis URL names no master"),
         ("redis+sentinel://h", "the Redis URL names no master"),
         ("redis+sentinel://h,:1/m", "the Redis URL an address has no host"),
         ("redis+sentinel://h/m/x", "the Redis URL has a database that is no number"),
@@ -69,8 +82,10 @@ import Testing
     }
 
     @Test(arguments: [
-        "redis://h", "redis://h:1/15", "redis://:p@h", "redis://u:p@h:1/2?x=y", "redis://[::1]:6379/0",
-        "redis+unix:///run/r.sock?db=2", "redis+cluster://u:p@h,i:7000/0",
+        "redis://h", "redis://h:1/15", "redis://:p@h", "redis://u:p@h:1/2", "redis://[::1]:6379/0",
+        "redis+unix:///run/r.sock?db=2", "redis+cluster://u:p@h,i:7000/0", "rediss+cluster://h,i?ca=/a",
+        "rediss://u:p@h:1/2", "rediss://h?verify=none",
+        "rediss://h/1?ca=/a%20b&cert=/c&key=/k&verify=ca", "rediss+sentinel://a,b:1/m/0?ca=/a",
     ])
     func urlsThatAreRight(url: String) throws {
         let sinks = "  s: {redis: \"\(url)\", write: stream, key: k}"

@@ -48,6 +48,14 @@ import Testing
         "redis+sentinel://h/m/x", "redis+sentinel://h/m?db=1", "redis+sentinel://h/m/0/1",
         "redis+cluster://", "redis+cluster://h,", "redis+cluster://h:0", "redis+cluster://h/1",
         "redis+cluster://h/0/0", "redis+cluster://h/00", "redis+cluster://h/m", "redis+cluster://h?db=0",
+        "redis://h?ca=/a", "redis+cluster://h?ca=/a", "redis+sentinel://h/m?ca=/a", "rediss+unix:///p",
+        "rediss://", "rediss://h/x", "rediss://h?", "rediss://h?ca", "rediss://h?ca=", "rediss://h?db=1",
+        "rediss://h?ca=/a&", "rediss://h?ca=/a&ca=/b", "rediss://h?CA=/a", "rediss://h?ca=/%",
+        "rediss://h?ca=%00",
+        "rediss://h?cert=/c", "rediss://h?key=/k", "rediss://h?verify=yes", "rediss://h?verify=FULL",
+        "rediss://h?verify=full&x=1", "rediss://h?c%61=/a", "rediss://h?ca=/a#b", "rediss+sentinel://h",
+        "rediss+sentinel://h/m?db=0",
+        "rediss+cluster://h/1", "rediss+cluster://h,?ca=/a",
     ])
     func invalid(_ url: String) async {
         #expect(await code { _ = try RedisEndpoint(parsing: url) } == .invalidURL)
@@ -62,10 +70,6 @@ import Testing
                     master: "my master"))
         #expect(endpoint.database == 3 && endpoint.password == "secret")
         #expect("\(endpoint)" == "redis+sentinel://a:26379,b:1,[::1]:2/my master/3")
-    }
-
-    @Test func notSupported() async {
-        #expect(await code { _ = try RedisEndpoint(parsing: "rediss://h") } == .notSupported)
     }
 
     @Test func clustersAreRead() throws {
@@ -83,6 +87,29 @@ import Testing
         }
     }
 
+    @Test func encryptionIsRead() throws {
+        let plain = try RedisEndpoint(parsing: "rediss://h")
+        #expect(plain == RedisEndpoint(address: .host("h", port: 6_379), tls: RedisTLS()))
+        #expect(plain.tls?.verification == .full && plain.tls?.rootsPath == nil)
+        #expect(plain != (try RedisEndpoint(parsing: "redis://h")))
+        let full = try RedisEndpoint(
+            parsing: "rediss://u:p%3F@h:7/2?verify=ca&key=/k%26%25%23&ca=rel/a%20b=c&cert=/c")
+        let tls = RedisTLS(
+            rootsPath: "rel/a b=c", identity: .init(certificatePath: "/c", keyPath: "/k&%#"),
+            verification: .ca)
+        #expect(
+            full
+                == RedisEndpoint(
+                    address: .host("h", port: 7), username: "u", password: "p?", database: 2, tls: tls))
+        #expect("\(full)" == "rediss://h:7/2")
+        let cluster = try RedisEndpoint(parsing: "RedisS+Cluster://a,b:1/?verify=none")
+        #expect(cluster.clusterSeeds?.count == 2 && cluster.tls == RedisTLS(verification: .none))
+        #expect("\(cluster)" == "rediss+cluster://a:6379,b:1")
+        let sentinel = try RedisEndpoint(parsing: "rediss+sentinel://:secret@a/m/3?ca=/ca.pem")
+        #expect(sentinel.tls == RedisTLS(rootsPath: "/ca.pem") && sentinel.database == 3)
+        #expect("\(sentinel)" == "rediss+sentinel://a:26379/m/3")
+    }
+
     @Test func neverShowsThePassword() throws {
         let endpoint = try RedisEndpoint(parsing: "redis://user:hunter2@h:1/4")
         let configuration = RedisConfiguration(endpoint: endpoint)
@@ -90,10 +117,18 @@ import Testing
         dump(configuration, to: &dumped)
         let texts = ["\(endpoint)", String(reflecting: endpoint), "\(configuration)", dumped]
         for text in texts { #expect(!text.contains("hunter2")) }
+        let encrypted = try RedisEndpoint(parsing: "rediss://user:hunter2@h:1/4?ca=/ca.pem")
+        var dumpedEncrypted = ""
+        dump(RedisConfiguration(endpoint: encrypted), to: &dumpedEncrypted)
+        for text in ["\(encrypted)", String(reflecting: encrypted), dumpedEncrypted] {
+            #expect(!text.contains("hunter2"))
+        }
         #expect("\(endpoint)" == "redis://h:1/4")
         #expect("\(try RedisEndpoint(parsing: "redis+unix://:hunter2@/p?db=1"))" == "redis+unix:///p?db=1")
         for url in [
             "redis://:hun?ter2@h", "redis://u:hun#ter2@h", "redis://u:hun/ter2@h", "redis://hunter2@h",
+            "rediss://u:hun?ter2@h", "rediss://h?password=hunter2", "rediss://h?verify=hunter2",
+            "rediss://h?hunter2", "rediss://h?ca=%hunter2",
         ] {
             do throws(RedisError) {
                 _ = try RedisEndpoint(parsing: url)

@@ -17,17 +17,20 @@ public final class RedisClusterServers: Sendable {
 
     private let nodes: Mutex<[RedisServer]>
     private let configuration: [String]
+    private let isEncrypted: Bool
 
     /// Those that were started, also where they have been killed.
     public var servers: [RedisServer] { nodes.withLock { $0 } }
 
-    /// redis+cluster:// with all of them.
+    /// redis+cluster:// (or rediss+cluster://) with all of them.
     public var url: String {
-        "redis+cluster://" + servers.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
+        "\(isEncrypted ? "rediss" : "redis")+cluster://"
+            + servers.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
     }
 
-    private init(_ servers: [RedisServer], configuration: [String]) {
+    private init(_ servers: [RedisServer], configuration: [String], isEncrypted: Bool) {
         nodes = Mutex(servers)
+        self.isEncrypted = isEncrypted
         self.configuration = configuration
     }
 
@@ -38,17 +41,19 @@ public final class RedisClusterServers: Sendable {
     ///   - replicas: of each master.
     ///   - nodeTimeout: in milliseconds; a master that is away for so long is replaced by a replica.
     ///   - extraConfiguration: lines of redis.conf for every node.
+    ///   - isEncrypted: all ports take TLS only, the bus too; the configuration has to have certificates then.
     /// - Throws: `TestServerError` where a server does not start or the cluster does not form.
     public static func start(
-        masters: Int = 3, replicas: Int = 0, nodeTimeout: Int = 2_000, extraConfiguration: [String] = []
+        masters: Int = 3, replicas: Int = 0, nodeTimeout: Int = 2_000, extraConfiguration: [String] = [],
+        isEncrypted: Bool = false
     ) async throws -> RedisClusterServers {
         let configuration =
             [
                 "cluster-enabled yes", "cluster-config-file nodes.conf",
                 "cluster-node-timeout \(nodeTimeout)", "repl-diskless-sync-delay 0",
                 "cluster-allow-replica-migration no",
-            ] + extraConfiguration
-        let group = RedisClusterServers([], configuration: configuration)
+            ] + (isEncrypted ? ["tls-cluster yes", "tls-replication yes"] : []) + extraConfiguration
+        let group = RedisClusterServers([], configuration: configuration, isEncrypted: isEncrypted)
         do {
             for _ in 0..<masters * (1 + replicas) { try await group.launch() }
             try await group.form(masters: masters)
@@ -61,7 +66,8 @@ public final class RedisClusterServers: Sendable {
 
     @discardableResult
     private func launch() async throws -> RedisServer {
-        let server = try await RedisServer.start(configuration + ["cluster-port \(try freePort())"])
+        let server = try await RedisServer.start(
+            configuration + ["cluster-port \(try freePort())"], isEncrypted: isEncrypted)
         nodes.withLock { $0.append(server) }
         return server
     }
@@ -200,8 +206,7 @@ public final class RedisClusterServers: Sendable {
             let keys = answer.split(separator: "\n").map(String.init)
             if keys.isEmpty { return }
             let words = ["MIGRATE", "127.0.0.1", "\(target.port)", "", "0", "5000", "KEYS"] + keys
-            let result = try RedisServer.cli(
-                port: source.port, directory: source.directoryPath, words)
+            let result = try source.cli(words)
             guard result == "OK" || result == "NOKEY" else { throw TestServerError("MIGRATE: \(result)") }
             left -= keys.count
         }
@@ -226,7 +231,7 @@ public final class RedisClusterServers: Sendable {
     public func failOver(to replica: RedisServer, _ option: String? = nil) async throws {
         var words = ["CLUSTER", "FAILOVER"]
         if let option { words.append(option) }
-        let answer = try RedisServer.cli(port: replica.port, directory: replica.directoryPath, words)
+        let answer = try replica.cli(words)
         guard answer == "OK" else { throw TestServerError("CLUSTER FAILOVER: \(answer)") }
         try await wait(.seconds(20), "new master") { _ in try view(of: replica).first?.isMaster == true }
     }
@@ -274,7 +279,7 @@ extension RedisClusterServers.NodeState {
 extension RedisServer {
     /// `redis-cli` ends well also where the server refuses.
     fileprivate func expectOK(_ words: String...) throws {
-        let answer = try RedisServer.cli(port: port, directory: directoryPath, words)
+        let answer = try cli(words)
         guard answer == "OK" else { throw TestServerError("\(words.joined(separator: " ")): \(answer)") }
     }
 }

@@ -6,13 +6,19 @@ public final class RedisSentinelGroup: Sendable {
     public let sentinelPort: Int
     private let directory: TemporaryDirectory
     private let sentinel: ServerProcess
+    private let isEncrypted: Bool
 
-    /// redis+sentinel://127.0.0.1:port/main/0
-    public var url: String { "redis+sentinel://127.0.0.1:\(sentinelPort)/main/0" }
+    /// redis+sentinel://127.0.0.1:port/main/0, or rediss+sentinel://
+    public var url: String {
+        "\(isEncrypted ? "rediss" : "redis")+sentinel://127.0.0.1:\(sentinelPort)/main/0"
+    }
 
-    private init(_ servers: [RedisServer], port: Int, directory: TemporaryDirectory, sentinel: ServerProcess)
-    {
+    private init(
+        _ servers: [RedisServer], port: Int, directory: TemporaryDirectory, sentinel: ServerProcess,
+        isEncrypted: Bool
+    ) {
         self.servers = servers
+        self.isEncrypted = isEncrypted
         sentinelPort = port
         self.directory = directory
         self.sentinel = sentinel
@@ -20,24 +26,35 @@ public final class RedisSentinelGroup: Sendable {
 
     /// Returns when the replica follows its master and Sentinel knows both.
     ///
+    /// - Parameters:
+    ///   - extraConfiguration: lines of redis.conf for every server, the Sentinel too.
+    ///   - isEncrypted: all ports take TLS only; the configuration has to have certificates then.
     /// - Throws: `TestServerError` as `RedisServer.start`.
-    public static func start() async throws -> RedisSentinelGroup {
-        let master = try await RedisServer.start()
-        let replica = try await RedisServer.start(["replicaof 127.0.0.1 \(master.port)"])
+    public static func start(
+        _ extraConfiguration: [String] = [], isEncrypted: Bool = false
+    ) async throws -> RedisSentinelGroup {
+        let common = (isEncrypted ? ["tls-replication yes"] : []) + extraConfiguration
+        let master = try await RedisServer.start(common, isEncrypted: isEncrypted)
+        let replica = try await RedisServer.start(
+            ["replicaof 127.0.0.1 \(master.port)"] + common, isEncrypted: isEncrypted)
         let directory = try TemporaryDirectory()
         let port = try freePort()
-        let lines = [
-            "port \(port)", "bind 127.0.0.1", "dir \(directory.path)",
-            "sentinel monitor main 127.0.0.1 \(master.port) 1", "sentinel down-after-milliseconds main 300",
-            "sentinel failover-timeout main 1000",
-        ]
+        let lines =
+            [
+                isEncrypted ? "port 0\ntls-port \(port)" : "port \(port)", "bind 127.0.0.1",
+                "dir \(directory.path)", "unixsocket \(directory.path)/sentinel.sock",
+                "sentinel monitor main 127.0.0.1 \(master.port) 1",
+                "sentinel down-after-milliseconds main 300",
+                "sentinel failover-timeout main 1000",
+            ] + common
         let file = "\(directory.path)/sentinel.conf"
         try lines.map { $0 + "\n" }.joined().write(toFile: file, atomically: false, encoding: .utf8)
         let sentinel = try ServerProcess(
             executable: "redis-server", arguments: [file, "--sentinel"], directory: directory.path,
             logFile: "\(directory.path)/sentinel.log")
         let group = RedisSentinelGroup(
-            [master, replica], port: port, directory: directory, sentinel: sentinel)
+            [master, replica], port: port, directory: directory, sentinel: sentinel,
+            isEncrypted: isEncrypted)
         do {
             try await group.waitUntilReplicated()
         } catch {
@@ -83,7 +100,8 @@ public final class RedisSentinelGroup: Sendable {
     public func failOver() throws { _ = try ask("SENTINEL", "FAILOVER", "main") }
 
     private func ask(_ arguments: String...) throws -> String {
-        try RedisServer.cli(port: sentinelPort, directory: directory.path, arguments)
+        try RedisServer.cli(
+            ["-s", "\(directory.path)/sentinel.sock"], directory: directory.path, arguments)
     }
 
     public func stop() async {

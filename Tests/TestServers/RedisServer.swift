@@ -6,11 +6,13 @@ import Synchronization
 /// the configuration asks for it.
 public final class RedisServer: Sendable {
     public let port: Int
+    /// Whether the port takes TLS and nothing else.
+    public let isEncrypted: Bool
     private let directory: TemporaryDirectory
     private let running: Mutex<ServerProcess>
 
     /// Database 0, without credentials.
-    public var url: String { "redis://127.0.0.1:\(port)/0" }
+    public var url: String { "\(isEncrypted ? "rediss" : "redis")://127.0.0.1:\(port)/0" }
 
     public var socketPath: String { "\(directory.path)/redis.sock" }
 
@@ -20,31 +22,38 @@ public final class RedisServer: Sendable {
     /// The process of the last start.
     public var process: ServerProcess { running.withLock { $0 } }
 
-    private init(port: Int, directory: TemporaryDirectory, process: ServerProcess) {
+    private init(port: Int, isEncrypted: Bool, directory: TemporaryDirectory, process: ServerProcess) {
         self.port = port
+        self.isEncrypted = isEncrypted
         self.directory = directory
         running = Mutex(process)
     }
 
     /// Returns when the server answers.
     ///
-    /// - Parameter extraConfiguration: lines of redis.conf, such as `maxmemory 10mb`.
+    /// - Parameters:
+    ///   - extraConfiguration: lines of redis.conf, such as `maxmemory 10mb`.
+    ///   - isEncrypted: the configuration has to have certificates then (`TestAuthority.configuration`).
     /// - Throws: `TestServerError` where the server is not installed or does not start, with the end of its
     ///   log.
-    public static func start(_ extraConfiguration: [String] = []) async throws -> RedisServer {
+    public static func start(
+        _ extraConfiguration: [String] = [], isEncrypted: Bool = false
+    ) async throws -> RedisServer {
         var attempt = 1
         while true {
             let port = try freePort()
             let directory = try TemporaryDirectory()
             let lines =
                 [
-                    "port \(port)", "bind 127.0.0.1", "dir \(directory.path)",
+                    isEncrypted ? "port 0\ntls-port \(port)" : "port \(port)", "bind 127.0.0.1",
+                    "dir \(directory.path)",
                     "unixsocket \(directory.path)/redis.sock", "save \"\"", "appendonly no", "daemonize no",
                     "loglevel notice",
                 ] + extraConfiguration
             let text = lines.map { $0 + "\n" }.joined()
             try text.write(toFile: "\(directory.path)/redis.conf", atomically: false, encoding: .utf8)
-            let server = RedisServer(port: port, directory: directory, process: try launch(directory))
+            let server = RedisServer(
+                port: port, isEncrypted: isEncrypted, directory: directory, process: try launch(directory))
             do {
                 try await server.waitUntilReady()
                 return server
@@ -81,24 +90,27 @@ public final class RedisServer: Sendable {
         try await waitUntilReady()
     }
 
-    /// The output of `redis-cli -p port arguments…`, without the line end.
+    /// The output of `redis-cli arguments…`, without the line end. It comes through the port, or through the unix
+    /// socket where the port takes TLS only.
     ///
     /// - Throws: `TestServerError` where it fails, with what it said.
     @discardableResult
     public func cli(_ arguments: String...) throws -> String {
-        try RedisServer.cli(port: port, directory: directory.path, arguments)
+        try cli(arguments)
     }
 
     @discardableResult
     public func cli(_ arguments: [String]) throws -> String {
-        try RedisServer.cli(port: port, directory: directory.path, arguments)
+        let place = isEncrypted ? ["-s", socketPath] : ["-p", "\(port)"]
+        return try RedisServer.cli(place, directory: directory.path, arguments)
     }
 
-    static func cli(port: Int, directory: String, _ arguments: [String]) throws -> String {
+    /// - Parameter place: the options that say where the server is.
+    static func cli(_ place: [String], directory: String, _ arguments: [String]) throws -> String {
         let output = "\(directory)/cli-\(UUID().uuidString).out"
         defer { try? FileManager.default.removeItem(atPath: output) }
         let client = try ServerProcess(
-            executable: "redis-cli", arguments: ["-p", "\(port)", "--no-auth-warning"] + arguments,
+            executable: "redis-cli", arguments: place + ["--no-auth-warning"] + arguments,
             logFile: output)
         let status = try client.waitBlocking(timeout: .seconds(20))
         let bytes = FileManager.default.contents(atPath: output) ?? Data()
@@ -122,6 +134,7 @@ public final class RedisServer: Sendable {
 
     /// Whether the server answers PING with anything but that it is loading (asking for a password will do).
     private func answers() -> Bool {
+        if isEncrypted { return (try? cli("PING")).map(RedisServer.isReady) ?? false }
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return false }
         defer { close(descriptor) }
@@ -140,8 +153,11 @@ public final class RedisServer: Sendable {
         var reply = [UInt8](repeating: 0, count: 128)
         let count = recv(descriptor, &reply, reply.count, 0)
         guard count > 0 else { return false }
-        let text = String(decoding: reply.prefix(count), as: UTF8.self)
-        return text.hasPrefix("+PONG") || text.hasPrefix("-NOAUTH") || text.hasPrefix("-NOPERM")
+        return RedisServer.isReady(String(decoding: reply.prefix(count).dropFirst(), as: UTF8.self))
+    }
+
+    private static func isReady(_ answer: String) -> Bool {
+        ["PONG", "NOAUTH", "NOPERM"].contains { answer.hasPrefix($0) }
     }
 
     private func logTail() -> String {

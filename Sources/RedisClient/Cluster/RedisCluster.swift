@@ -26,6 +26,8 @@ public final class RedisCluster: Sendable {
     let seeds: [RedisEndpoint.Address]
     let logger: Logger
     private let eventLoopGroup: any EventLoopGroup
+    /// One for all nodes.
+    private let tls: TLSContext?
     let state = Mutex(State())
 
     /// The map of slots as it is known now; `nil` before it was first needed.
@@ -48,6 +50,7 @@ public final class RedisCluster: Sendable {
         }
         self.configuration = configuration
         self.eventLoopGroup = eventLoopGroup
+        tls = endpoint.tls.map(TLSContext.init)
         self.logger = logger
     }
 
@@ -229,9 +232,9 @@ public final class RedisCluster: Sendable {
             var settings = configuration
             settings.endpoint = RedisEndpoint(
                 address: address, username: configuration.endpoint.username,
-                password: configuration.endpoint.password)
+                password: configuration.endpoint.password, tls: configuration.endpoint.tls)
             let client = RedisClient(
-                configuration: settings, eventLoopGroup: eventLoopGroup, logger: logger)
+                configuration: settings, tls: tls, eventLoopGroup: eventLoopGroup, logger: logger)
             state.clients[address] = client
             return client
         }

@@ -13,9 +13,12 @@ final class Ending: Sendable {
 
     /// For who asks something of a connection that has ended.
     func error(_ address: String) -> RedisError {
-        let message = reason.withLock { $0?.message } ?? "closed"
+        let reason = reason.withLock { $0 }
+        // It has not even begun.
+        if let reason, reason.code == .connectionFailed { return reason }
         return RedisError(
-            code: .connectionClosed, message: "the connection has ended: \(message)", address: address)
+            code: .connectionClosed, message: "the connection has ended: \(reason?.message ?? "closed")",
+            address: address)
     }
 }
 

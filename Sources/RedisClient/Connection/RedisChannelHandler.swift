@@ -93,7 +93,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        fail(closed("the connection failed: \(error)"))
+        fail((error as? RedisError).map(located) ?? closed("the connection failed: \(error)"))
     }
 
     // MARK: Ends

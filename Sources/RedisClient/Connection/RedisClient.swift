@@ -31,16 +31,28 @@ public final class RedisClient: Sendable {
     private static let lookInterval = Duration.milliseconds(10)
 
     private let configuration: RedisConfiguration
+    private let tls: TLSContext?
     private let eventLoopGroup: any EventLoopGroup
     private let logger: Logger
     private let state = Mutex(State.idle(Failures()))
 
-    /// Does not connect yet.
-    public init(
+    /// Does not connect yet. The files that TLS needs are read with the first connection.
+    public convenience init(
         configuration: RedisConfiguration,
         eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, logger: Logger
     ) {
+        self.init(
+            configuration: configuration, tls: configuration.endpoint.tls.map(TLSContext.init),
+            eventLoopGroup: eventLoopGroup, logger: logger)
+    }
+
+    /// - Parameter tls: of the endpoint's `tls`; shared with other clients of the same.
+    init(
+        configuration: RedisConfiguration, tls: TLSContext?, eventLoopGroup: any EventLoopGroup,
+        logger: Logger
+    ) {
         self.configuration = configuration
+        self.tls = tls
         self.eventLoopGroup = eventLoopGroup
         self.logger = logger
     }
@@ -89,7 +101,8 @@ public final class RedisClient: Sendable {
         }
         guard let connection, let sentinel = configuration.endpoint.sentinel else { return }
         let lookup = SentinelLookup(
-            configuration: configuration, sentinel: sentinel, eventLoopGroup: eventLoopGroup, logger: logger)
+            configuration: configuration, sentinel: sentinel, tls: tls, eventLoopGroup: eventLoopGroup,
+            logger: logger)
         guard let master = await lookup.successor(of: connection.address) else { return }
         logger.warning(
             "Sentinel names another master",
@@ -141,7 +154,7 @@ public final class RedisClient: Sendable {
             configuration.connectTimeout, max(deadline - .now, .milliseconds(1)))
         do throws(RedisError) {
             let connection = try await RedisConnection.connect(
-                configuration, eventLoopGroup: eventLoopGroup, logger: logger)
+                configuration, tls: tls, eventLoopGroup: eventLoopGroup, logger: logger)
             if keep(connection) { return connection }
             await connection.close()
             return nil

@@ -9,7 +9,7 @@ public struct RedisConfiguration: Sendable {
     public var endpoint: RedisEndpoint
     /// Shown by `CLIENT LIST`. Redis refuses spaces and control characters in it.
     public var clientName: String?
-    /// For name resolution, connection, authentication and selection of the database together.
+    /// For name resolution, connection, TLS, authentication and selection of the database together.
     public var connectTimeout: Duration
     /// From the sending of a batch to the arrival of its last reply. Blocking commands have to block for
     /// less.

@@ -39,13 +39,25 @@ public final class RedisConnection: Sendable {
 
     /// Connects and sets the connection up, within the configuration's `connectTimeout`.
     ///
-    /// - Throws: `connectionFailed`, `timeout`, `authenticationFailed`, `server` for another command of the
-    ///   set-up that was refused (`LOADING` too), `notSupported` where RESP3 is wanted and not offered, or for
-    ///   a cluster, which needs `RedisCluster`, `cancelled`, or what `send` throws. The message says what
-    ///   failed and names the address.
+    /// With TLS, the files are read for this connection alone; those of a `RedisClient` share them.
+    ///
+    /// - Throws: `connectionFailed` (also where TLS fails, or one of its files), `timeout`, `authenticationFailed`,
+    ///   `server` for another command of the set-up that was refused (`LOADING` too), `notSupported` where RESP3 is
+    ///   wanted and not offered, for TLS on a unix socket, or for a cluster, which needs `RedisCluster`, `cancelled`,
+    ///   or what `send` throws. The message says what failed and names the address.
     public static func connect(
         _ configuration: RedisConfiguration,
         eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, logger: Logger
+    ) async throws(RedisError) -> RedisConnection {
+        try await connect(
+            configuration, tls: configuration.endpoint.tls.map(TLSContext.init),
+            eventLoopGroup: eventLoopGroup, logger: logger)
+    }
+
+    /// - Parameter tls: of the endpoint's `tls`.
+    static func connect(
+        _ configuration: RedisConfiguration, tls: TLSContext?, eventLoopGroup: any EventLoopGroup,
+        logger: Logger
     ) async throws(RedisError) -> RedisConnection {
         guard configuration.endpoint.clusterSeeds == nil else {
             throw RedisError(
@@ -55,25 +67,36 @@ public final class RedisConnection: Sendable {
         }
         if let sentinel = configuration.endpoint.sentinel {
             return try await SentinelLookup(
-                configuration: configuration, sentinel: sentinel, eventLoopGroup: eventLoopGroup,
-                logger: logger
+                configuration: configuration, sentinel: sentinel, tls: tls,
+                eventLoopGroup: eventLoopGroup, logger: logger
             ).connect()
         }
         let deadline = NIODeadline.now() + TimeAmount(configuration.connectTimeout)
-        let opened = try await OpenedChannel.open(configuration, eventLoopGroup, logger)
+        let opened = try await OpenedChannel.open(configuration, tls, deadline, eventLoopGroup, logger)
         let connection = RedisConnection(opened, configuration: configuration)
+        var isAnswered = false
         do throws(RedisError) {
             var handshake = Handshake(configuration)
             var commands: RedisCommandBatch? = handshake.start()
             while let batch = commands {
-                commands = try handshake.receive(try await connection.send(batch, timeout: deadline - .now()))
+                let replies = try await connection.send(batch, timeout: deadline - .now())
+                isAnswered = true
+                commands = try handshake.receive(replies)
             }
         } catch {
             await connection.close()
-            throw error
+            throw isAnswered || tls != nil ? error : perhapsEncrypted(error)
         }
         logger.debug("connected", metadata: ["redis": "\(connection.address)"])
         return connection
+    }
+
+    /// A port that takes TLS ends an open connection at once, with or without a word of TLS.
+    private static func perhapsEncrypted(_ error: RedisError) -> RedisError {
+        guard error.code == .connectionClosed || error.code == .protocolViolation else { return error }
+        let message =
+            "\(error.message), before any answer; does the server want TLS (rediss://) on this port?"
+        return RedisError(code: error.code, message: message, address: error.address)
     }
 
     /// Sends the commands with one write, and returns their replies, one each, in order. Errors of the server

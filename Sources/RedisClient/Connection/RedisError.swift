@@ -3,7 +3,7 @@
 /// Safe to print: neither passwords nor data are in it, except what a server quotes in an error of `server`.
 public struct RedisError: Error, Sendable, CustomStringConvertible {
     public enum Code: Sendable, Equatable {
-        /// No connection came about.
+        /// No connection came about: nobody listens, TLS failed, a file that TLS needs cannot be used.
         case connectionFailed
         /// The connection was closed, by either side. What was sent may or may not have been executed.
         case connectionClosed

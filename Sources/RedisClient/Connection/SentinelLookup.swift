@@ -7,6 +7,7 @@ internal import NIOCore
 struct SentinelLookup {
     let configuration: RedisConfiguration
     let sentinel: RedisSentinel
+    let tls: TLSContext?
     let eventLoopGroup: any EventLoopGroup
     let logger: Logger
 
@@ -84,11 +85,11 @@ struct SentinelLookup {
         _ address: RedisEndpoint.Address, _ timeout: Duration
     ) async throws(RedisError) -> RedisEndpoint.Address? {
         var settings = configuration
-        settings.endpoint = RedisEndpoint(address: address)
+        settings.endpoint = RedisEndpoint(address: address, tls: configuration.endpoint.tls)
         settings.connectTimeout = min(timeout, configuration.connectTimeout)
         settings.replyTimeout = settings.connectTimeout
         let connection = try await RedisConnection.connect(
-            settings, eventLoopGroup: eventLoopGroup, logger: logger)
+            settings, tls: tls, eventLoopGroup: eventLoopGroup, logger: logger)
         var batch = RedisCommandBatch()
         batch.append("SENTINEL", "GET-MASTER-ADDR-BY-NAME", sentinel.master)
         let replies: [RESPValue]
@@ -114,7 +115,7 @@ struct SentinelLookup {
         settings.endpoint.address = address
         settings.endpoint.sentinel = nil
         let connection = try await RedisConnection.connect(
-            settings, eventLoopGroup: eventLoopGroup, logger: logger)
+            settings, tls: tls, eventLoopGroup: eventLoopGroup, logger: logger)
         do throws(RedisError) {
             var batch = RedisCommandBatch()
             batch.append("ROLE")
