@@ -40,7 +40,13 @@ extension RedisClusterSink {
         }
     }
 
+    /// Who was a master once and is one again may have other data on the same connection.
     private func inspectMasters(_ topology: ClusterTopology) async throws {
+        let serving = Set(topology.masters.map(\.address))
+        for (address, link) in links where !serving.contains(address) {
+            retired[link.history] = address
+            links[address] = nil
+        }
         for master in topology.masters where links[master.address] == nil {
             links[master.address] = try await inspect(master.address)
         }
@@ -120,7 +126,8 @@ extension RedisClusterSink {
     private func hasMoved(from history: String, to link: NodeLink) async -> Bool {
         guard !links.values.contains(where: { $0.predecessor == history }) else { return false }
         if established.contains(link.history) { return true }
-        guard let address = links.first(where: { $0.value.history == history })?.key,
+        guard
+            let address = links.first(where: { $0.value.history == history })?.key,
             let answer = try? await cluster.send(
                 NodeLink.question(ghost: nil, loadsScript: false), to: address),
             case .master(let now)? = try? NodeLink.read(

@@ -46,6 +46,8 @@ public actor RedisClusterSink: ChangeSink {
     /// By slot the position of its master; -1 where it has none.
     var owners = [Int16](repeating: -1, count: HashSlot.count)
     var links: [RedisEndpoint.Address: NodeLink] = [:]
+    /// By history who had it last; no master any more.
+    var retired: [String: RedisEndpoint.Address] = [:]
     /// Connections that ended with something under way.
     var ghosts: [RedisEndpoint.Address: [String]] = [:]
     /// By slot: the history that its data is part of.
