@@ -1,4 +1,5 @@
 import RedisClient
+import TestServers
 import Testing
 
 /// What a fault did to what arrived, in five counts.
@@ -47,21 +48,33 @@ struct FaultReport: Equatable {
                 + "\(duplicated) | \(reordered)")
     }
 
-    /// Compares what the writer had acknowledged with the keys `k:<path>` and the stream `changes`.
+    /// Compares what the writer had acknowledged with the keys `k:<path>` and the stream `changes`; in a cluster
+    /// as `ClusterContents` has it.
     static func check(_ bed: TestBed, _ final: [String: String?]) async throws -> FaultReport {
         var report = FaultReport()
         let paths = final.keys.sorted()
-        let keys = try await bed.redis(["MGET"] + paths.map { "k:\($0)" }).array ?? []
-        for (path, key) in zip(paths, keys) {
-            switch (final[path] ?? nil, key.string) {
-            case (.some, nil): report.missing += 1
-            case (nil, .some): report.resurrected += 1
-            case (let wanted?, let found?) where wanted != found: report.stale += 1
+        if let cluster = bed.cluster {
+            let contents = try await ClusterContents.read(cluster, paths)
+            report.compare(contents.strings, final)
+            report.compare(contents.hashes, final)
+            report.read(contents.entries, final)
+        } else {
+            let keys = try await bed.redis(["MGET"] + paths.map { "k:\($0)" }).array ?? []
+            report.compare(zip(paths, keys).map { ($0, $1.string) }, final)
+            report.read(try await bed.stream("changes"), final)
+        }
+        return report
+    }
+
+    private mutating func compare(_ values: [(path: String, found: String?)], _ final: [String: String?]) {
+        for (path, found) in values {
+            switch (final[path] ?? nil, found) {
+            case (.some, nil): missing += 1
+            case (nil, .some): resurrected += 1
+            case (let wanted?, let found?) where wanted != found: stale += 1
             default: break
             }
         }
-        report.read(try await bed.stream("changes"), final)
-        return report
     }
 
     mutating func read(_ entries: [StreamEntry], _ final: [String: String?]) {
@@ -117,6 +130,48 @@ struct FaultReport: Equatable {
             #expect(report.stale == 1 && report.resurrected == 1)
             // Its key, and three last changes: a path that was deleted has none either, as it should.
             #expect(report.missing == 1 + 2)
+        }
+    }
+
+    /// The same of a cluster: its keys lie on all its nodes, and its streams are many.
+    @Test func aClusterIsHeldAgainstTheTree() async throws {
+        try await TestBed.with(.cluster) { bed in
+            let servers = try #require(bed.cluster)
+            func write(_ words: String...) throws {
+                let server = try servers.owner(of: HashSlot(of: words[1]).number)
+                try server.cli(words)
+            }
+            func add(_ path: String, _ fields: String...) throws {
+                let stream = ClusterContents.stream(of: path)
+                let server = try servers.owner(of: HashSlot(of: stream).number)
+                try server.cli(["XADD", stream, "*", "path", path] + fields)
+            }
+            var final: [String: String?] = [:]
+            for number in 0..<8 {
+                let path = "/t/g\(number)/n\(number)"
+                final[path] = "9"
+                try write("SET", "k:\(path)", "9")
+                try write("HSET", "h:\(path)", "data", "9")
+                for value in ["1", "9"] { try add(path, "op", "u", "data", value) }
+            }
+            #expect(try await FaultReport.check(bed, final) == .clean)
+            try await ClusterAudit.expectOrder(in: servers)
+
+            try write("DEL", "k:/t/g0/n0")
+            try write("SET", "k:/t/g1/n1", "8")
+            try write("HSET", "h:/t/g2/n2", "data", "7")
+            final["/t/g3/n3"] = String?.none
+            try add("/t/g3/n3", "op", "d")
+            try add("/t/g4/n4", "op", "u", "data", "9")
+            for value in ["8", "9"] { try add("/t/g5/n5", "op", "u", "data", value) }
+            final["/t/g6/n9"] = "1"
+            let report = try await FaultReport.check(bed, final)
+            // A key; another one, a hash and an entry of the path that nothing has been told of.
+            #expect(report.missing == 1 + 3)
+            #expect(report.stale == 2)
+            #expect(report.resurrected == 2)
+            #expect(report.duplicated == 2)
+            #expect(report.reordered == 1)
         }
     }
 }

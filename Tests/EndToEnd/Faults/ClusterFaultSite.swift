@@ -1,0 +1,136 @@
+import Foundation
+import RedisClient
+import TestRandom
+import TestServers
+import Testing
+
+/// How each fault of a cluster is brought about. Every strike ends with a healthy cluster.
+extension FaultSite {
+    private static let slotsOfAReshard = 4_096
+    private static let slotsOfAGuest = 512
+
+    /// - Parameter round: counted from 0; in three rounds every master has its turn.
+    func strike(_ fault: ClusterFault, round: Int, _ random: inout SeededGenerator) async throws {
+        let servers = try #require(bed.cluster)
+        switch fault {
+        case .slotsMoved:
+            try await moveSlots(servers, &random)
+        case .resharded:
+            let masters = servers.masters().shuffled(using: &random)
+            try await servers.reshard(FaultSite.slotsOfAReshard, from: masters[0], to: masters[1])
+            try await servers.reshard(FaultSite.slotsOfAReshard, from: masters[1], to: masters[0])
+        case .nodeAdded:
+            let masters = servers.masters()
+            let guest = try await servers.addNode()
+            for master in masters {
+                try await servers.reshard(FaultSite.slotsOfAGuest, from: master, to: guest)
+            }
+            try await pause(100...500, &random)
+            for master in masters {
+                try await servers.reshard(FaultSite.slotsOfAGuest, from: guest, to: master)
+            }
+            try await servers.remove(guest)
+        case .connectionsCut:
+            for _ in 0..<3 {
+                for server in servers.servers { try server.cli("CLIENT", "KILL", "TYPE", "normal") }
+                try await pause(5...120, &random)
+            }
+        case .nodeStalled:
+            let server = try #require(servers.servers.randomElement(using: &random))
+            server.process.suspend()
+            try await pause(50...1000, &random)
+            server.process.resume()
+        case .outOfMemory:
+            let server = try #require(servers.servers.randomElement(using: &random))
+            try server.cli("CONFIG", "SET", "maxmemory", "1")
+            try await pause(50...500, &random)
+            try server.cli("CONFIG", "SET", "maxmemory", "0")
+        case .killed:
+            running?.process.kill()
+            _ = try await running?.exit()
+            try await launch()
+        case .mastersRestarted, .mastersEmptied:
+            let master = try FaultSite.master(servers, of: round)
+            master.kill()
+            try await master.restart()
+            try await servers.waitUntilHealthy()
+        case .mastersKilled, .failover:
+            try await failOver(servers, round: round, losing: fault == .failover, &random)
+        case .handover, .takeover:
+            let master = try FaultSite.master(servers, of: round)
+            let replica = try #require(try servers.replicas(of: master).first)
+            let option = fault == .handover ? nil : Bool.random(using: &random) ? "FORCE" : "TAKEOVER"
+            try await servers.failOver(to: replica, option)
+            try await FaultSite.waitUntilReplica(master, servers)
+        }
+    }
+
+    /// Who serves the first slot of one of the three equal parts.
+    private static func master(_ servers: RedisClusterServers, of round: Int) throws -> RedisServer {
+        try servers.owner(of: HashSlot.count * (round % 3) / 3)
+    }
+
+    private static func waitUntilReplica(_ server: RedisServer, _ servers: RedisClusterServers) async throws {
+        try await eventually("the old master follows", within: .seconds(30)) {
+            try servers.view(of: server).first?.masterID != nil
+        }
+        try await servers.waitUntilHealthy()
+    }
+
+    /// A master dies and its replica takes over.
+    ///
+    /// - Parameter losing: for a while before, the replica got nothing: what was acknowledged meanwhile is gone.
+    private func failOver(
+        _ servers: RedisClusterServers, round: Int, losing: Bool, _ random: inout SeededGenerator
+    ) async throws {
+        let slot = HashSlot.count * (round % 3) / 3
+        let master = try FaultSite.master(servers, of: round)
+        let replica = try #require(try servers.replicas(of: master).first)
+        if losing {
+            replica.process.suspend()
+            // Or it would still find in its socket what it has not read.
+            try master.cli("CLIENT", "KILL", "TYPE", "replica")
+            try await pause(100...400, &random)
+        }
+        master.kill()
+        replica.process.resume()
+        try await eventually("the replica takes over", within: .seconds(30)) {
+            try servers.view(of: replica).first?.slots.contains { $0.contains(slot) } == true
+        }
+        try await master.restart()
+        try await FaultSite.waitUntilReplica(master, servers)
+    }
+
+    /// Slots that hold streams with their checkpoints, markers, and plain keys go to another master with all that is
+    /// in them, stay half moved for a moment, and come back.
+    private func moveSlots(_ servers: RedisClusterServers, _ random: inout SeededGenerator) async throws {
+        let keys = try servers.masters().flatMap { try servers.keys(of: $0) }.sorted()
+        func some(_ count: Int, _ isWanted: (String) -> Bool) -> [String] {
+            Array(keys.filter(isWanted).shuffled(using: &random).prefix(count))
+        }
+        let streams = some(3) { $0.hasPrefix("changes:") }
+        let markers = some(3) { $0.hasPrefix("millrace:") && $0.hasSuffix(":marker") }
+        let plain = some(3) { $0.hasPrefix("k:") || $0.hasPrefix("h:") }
+        let slots = Set((streams + markers + plain).map { HashSlot(of: $0).number }).sorted()
+        var moves: [(slot: Int, source: RedisServer)] = []
+        for slot in slots {
+            let source = try servers.owner(of: slot)
+            let others = servers.masters().filter { $0 !== source }
+            moves.append((slot, source))
+            try await move(slot, to: try #require(others.randomElement(using: &random)), servers, &random)
+        }
+        for (slot, source) in moves { try await move(slot, to: source, servers, &random) }
+    }
+
+    private func move(
+        _ slot: Int, to target: RedisServer, _ servers: RedisClusterServers, _ random: inout SeededGenerator
+    ) async throws {
+        try servers.beginMove(slot, to: target)
+        try await pause(0...30, &random)
+        try servers.moveKeys(of: slot, to: target, atMost: 1)
+        try await pause(0...60, &random)
+        try servers.moveKeys(of: slot, to: target)
+        try await pause(0...30, &random)
+        try servers.endMove(slot, to: target)
+    }
+}
