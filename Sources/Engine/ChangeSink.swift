@@ -185,6 +185,32 @@ public protocol CheckpointStore: Sendable {
     var place: String { get }
     /// Throws `PipelineError.unavailable` where the place cannot be reached within `timeout`.
     func read(timeout: Duration) async throws -> Checkpoint?
+    /// The same, and how far each node has come where there are several.
+    func readNodes(timeout: Duration) async throws -> (checkpoint: Checkpoint?, nodes: [NodeCheckpoint])
+}
+
+extension CheckpointStore {
+    public func readNodes(timeout: Duration) async throws -> (
+        checkpoint: Checkpoint?, nodes: [NodeCheckpoint]
+    ) {
+        (try await read(timeout: timeout), [])
+    }
+}
+
+/// How far one node of a cluster has come.
+public struct NodeCheckpoint: Sendable, Hashable {
+    /// host:port
+    public var node: String
+    /// The slots that it serves: `0-5460,9000`.
+    public var slots: String
+    /// `nil` where nobody speaks for a part of them.
+    public var checkpoint: Checkpoint?
+
+    public init(node: String, slots: String, checkpoint: Checkpoint?) {
+        self.node = node
+        self.slots = slots
+        self.checkpoint = checkpoint
+    }
 }
 
 /// Where a sink without a checkpoint of its log begins.

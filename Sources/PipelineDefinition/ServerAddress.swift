@@ -40,7 +40,7 @@ enum ServerAddress {
         let authority = rest.prefix { $0 != "/" && $0 != "?" }
         let address = authority.split(separator: "@", omittingEmptySubsequences: false).last ?? ""
         let hosts =
-            scheme == "redis+sentinel"
+            scheme == "redis+sentinel" || scheme == "redis+cluster"
             ? address.split(separator: ",", omittingEmptySubsequences: false) : [address]
         for host in hosts {
             if let problem = problem(inHostAndPort: host) { return problem }
@@ -54,6 +54,9 @@ enum ServerAddress {
         guard database.isEmpty || (database.count <= 5 && database.allSatisfy { $0.isASCII && $0.isNumber })
         else {
             return "has a database that is no number"
+        }
+        if scheme == "redis+cluster", !database.isEmpty, database != "0" {
+            return "has a database, and a cluster has only 0"
         }
         return nil
     }

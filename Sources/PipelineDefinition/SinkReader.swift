@@ -185,14 +185,14 @@ struct SinkReader {
         else { return nil }
         let scheme = text.value.firstRange(of: "://").map { String(text.value[..<$0.lowerBound]) }
         let fix =
-            "write redis://user:password@host:port/database, redis+unix:///path/to/socket or "
-            + "redis+sentinel://host:port,host:port/master/database"
+            "write redis://user:password@host:port/database, redis+unix:///path/to/socket, "
+            + "redis+sentinel://host:port,host:port/master/database or redis+cluster://host:port,host:port"
         switch scheme {
-        case "redis", "redis+unix", "redis+sentinel":
+        case "redis", "redis+unix", "redis+sentinel", "redis+cluster":
             if let problem = ServerAddress.problem(inRedisURL: text.value) {
                 context.error(text.position, "the Redis URL \(problem)", fix: fix)
             }
-        case "rediss", "redis+cluster":
+        case "rediss":
             context.unsupported(text.position, "a Redis URL with \(scheme ?? "")://", fix: fix)
         default:
             context.error(text.position, "this is no Redis URL: it does not begin with redis://", fix: fix)

@@ -1,5 +1,6 @@
 import ChangeModel
 import Engine
+import Mapping
 import RedisClient
 
 /// The checkpoint's hash in Redis.
@@ -23,24 +24,33 @@ enum CheckpointRecord {
     /// The name on one Redis.
     static func key(pipeline: String, sink: String) -> String { "millrace:\(pipeline):\(sink)" }
 
-    /// - Parameter replayed: what the transaction replays, in a replay.
-    static func appendWrite(
-        of checkpoint: Checkpoint, replayed: ReplayPlacements? = nil, key: String,
-        to batch: inout RedisCommandBatch
-    ) {
+    /// The name in a slot of a cluster.
+    static func key(pipeline: String, sink: String, slot: HashSlot) -> String {
+        "millrace:{\(HashSlot.tag(for: slot))}:\(pipeline):\(sink)"
+    }
+
+    /// Names and values, as `HSET` takes them.
+    ///
+    /// - Parameter replayed: the field `r`, in a replay.
+    static func arguments(of checkpoint: Checkpoint, replayed: Bytes? = nil) -> [Bytes] {
         let values = [
             "e", "\(checkpoint.epoch)", "p", "\(checkpoint.sent)", "c", "\(checkpoint.confirmed)", "g",
             "\(checkpoint.generation)", "l", checkpoint.logID, "z", "\(checkpoint.settled)", "f",
             "\(checkpoint.floor)", "o", checkpoint.owner, "t", "\(checkpoint.written)",
         ]
-        batch.begin(argumentCount: 2 + values.count + (replayed == nil ? 0 : 2))
+        var arguments = values.map { Bytes($0.utf8) }
+        if let replayed { arguments += [Bytes(replayedField.utf8), replayed] }
+        return arguments
+    }
+
+    static func appendWrite(
+        of checkpoint: Checkpoint, replayed: Bytes? = nil, key: String, to batch: inout RedisCommandBatch
+    ) {
+        let arguments = arguments(of: checkpoint, replayed: replayed)
+        batch.begin(argumentCount: 2 + arguments.count)
         batch.add("HSET" as StaticString)
         batch.add(key)
-        for value in values { batch.add(value) }
-        if let replayed {
-            batch.add(replayedField)
-            batch.add(replayed.record)
-        }
+        for argument in arguments { batch.add(argument) }
     }
 
     static func appendRead(key: String, to batch: inout RedisCommandBatch) {

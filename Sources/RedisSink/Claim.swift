@@ -109,7 +109,7 @@ struct Claim {
         }
     }
 
-    private static func missing(_ key: String) -> PipelineError {
+    static func missing(_ key: String) -> PipelineError {
         .failed("there is no checkpoint \(key), and on_missing_checkpoint says stop")
     }
 

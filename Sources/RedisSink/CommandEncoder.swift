@@ -21,25 +21,35 @@ struct CommandEncoder {
     ///
     /// - Parameter floor: stream IDs are at least of this generation.
     func append(_ change: MappedChange, floor: UInt16, to batch: inout RedisCommandBatch) {
+        forEachEntry(of: change, floor: floor) { key, id, fields in
+            batch.begin(argumentCount: entryArgumentCount(fields))
+            addEntry(key, id, fields, to: &batch)
+        }
+        for write in change.writes { append(write, to: &batch) }
+    }
+
+    /// The stream entries of a change, each with the ID that it takes.
+    func forEachEntry(of change: MappedChange, floor: UInt16, _ body: (Bytes, StreamID, [Field]) -> Void) {
         var entries: [(key: Bytes, count: UInt64)] = []
-        for write in change.writes {
-            if case .streamAdd(let key, let fields) = write {
-                // The fan-out index counts this change's entries in the same stream.
-                let index = entries.firstIndex { $0.key == key }
-                let count = index.map { entries[$0].count } ?? 0
-                let id =
-                    placements?.id(offset: change.offset, key: key, entry: count)
-                    ?? StreamID(
-                        generation: max(change.generation, floor), offset: change.offset, index: count)
-                if let index { entries[index].count += 1 } else { entries.append((key, 1)) }
-                appendAdd(key, id, fields, to: &batch)
-            } else {
-                append(write, to: &batch)
+        for case .streamAdd(let key, let fields) in change.writes {
+            // The fan-out index counts this change's entries in the same stream.
+            let index = change.writes.count == 1 ? nil : entries.firstIndex { $0.key == key }
+            let count = index.map { entries[$0].count } ?? 0
+            let id =
+                placements?.id(offset: change.offset, key: key, entry: count)
+                ?? StreamID(
+                    generation: max(change.generation, floor), offset: change.offset, index: count)
+            if let index {
+                entries[index].count += 1
+            } else if change.writes.count > 1 {
+                entries.append((key, 1))
             }
+            body(key, id, fields)
         }
     }
 
-    private func append(_ write: SinkWrite, to batch: inout RedisCommandBatch) {
+    /// Appends the commands of a write that is no stream entry.
+    func append(_ write: SinkWrite, to batch: inout RedisCommandBatch) {
         switch write {
         case .streamAdd, .envelope:
             break
@@ -86,15 +96,21 @@ struct CommandEncoder {
         batch.add(key)
     }
 
-    private func appendAdd(_ key: Bytes, _ id: StreamID, _ fields: [Field], to batch: inout RedisCommandBatch)
-    {
+    /// Arguments of the `XADD` of an entry, its name included.
+    func entryArgumentCount(_ fields: [Field]) -> Int {
         let trimArguments =
             switch trim {
             case nil: 0
             case .maxLength(_, let isApproximate): isApproximate ? 3 : 2
             case .minimumID: 3
             }
-        begin("XADD", 3 + trimArguments + 2 * fields.count, key, &batch)
+        return 3 + trimArguments + 2 * fields.count
+    }
+
+    /// Adds those arguments to a command that was begun.
+    func addEntry(_ key: Bytes, _ id: StreamID, _ fields: [Field], to batch: inout RedisCommandBatch) {
+        batch.add("XADD" as StaticString)
+        batch.add(key)
         switch trim {
         case nil: break
         case .maxLength(let length, let isApproximate):

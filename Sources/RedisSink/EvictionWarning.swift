@@ -1,12 +1,16 @@
 import Logging
 import RedisClient
 
-extension RedisConnection {
-    /// Says where the server may throw away what it was given.
-    func warnAboutEviction(_ logger: Logger) async throws {
+/// Says where a server may throw away what it was given.
+enum EvictionWarning {
+    static var question: RedisCommandBatch {
         var batch = RedisCommandBatch()
         batch.append("INFO", "memory")
-        let replies = try await send(batch)
+        return batch
+    }
+
+    /// - Parameter replies: to the question.
+    static func give(_ replies: [RESPValue], server: String, _ logger: Logger) {
         guard let info = replies.first?.string else { return }
         func value(_ name: String) -> Substring? {
             info.split(whereSeparator: \.isNewline).first { $0.hasPrefix(name + ":") }?.dropFirst(
@@ -17,7 +21,7 @@ extension RedisConnection {
         {
             logger.warning(
                 "Redis may evict keys: what is evicted is lost to readers; set maxmemory-policy noeviction",
-                metadata: ["policy": "\(policy)"])
+                metadata: ["redis": "\(server)", "policy": "\(policy)"])
         }
     }
 }

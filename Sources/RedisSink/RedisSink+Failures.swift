@@ -19,8 +19,8 @@ extension RedisSink {
     func fatal(_ error: RedisServerError) -> PipelineError {
         if ErrorClass(error) == .cluster {
             return .unavailable(
-                "\(configuration.redis.endpoint) is a node of a cluster, which needs redis+cluster:// "
-                    + "(not supported by this version yet): \(error.message)")
+                "\(configuration.redis.endpoint) is a node of a cluster, which needs redis+cluster://: "
+                    + error.message)
         }
         return .unavailable(
             "\(configuration.redis.endpoint) refuses what sink \(configuration.sink) needs for \(key): "

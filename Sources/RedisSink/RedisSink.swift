@@ -11,8 +11,10 @@ public actor RedisSink: ChangeSink {
         public var sink: String
         public var redis: RedisConfiguration
         public var onMissingCheckpoint: MissingCheckpoint
-        /// For `write: stream`.
-        public var stream: StreamOptions
+        /// For `write: stream`; `nil` for keys.
+        public var stream: StreamOptions?
+        /// In a cluster: how long a new owner of keys waits for the one before to notice.
+        public var takeOverPause = Duration.seconds(10)
         /// Host and process, shown to whoever is fenced off.
         public var owner: String
         /// Replicas that must have a batch before it counts as delivered.
@@ -22,7 +24,7 @@ public actor RedisSink: ChangeSink {
 
         public init(
             pipeline: String, sink: String, redis: RedisConfiguration, onMissingCheckpoint: MissingCheckpoint,
-            stream: StreamOptions, owner: String
+            stream: StreamOptions? = nil, owner: String
         ) {
             self.pipeline = pipeline
             self.sink = sink
@@ -43,7 +45,9 @@ public actor RedisSink: ChangeSink {
     private var stored: Checkpoint?
     /// Confirmed by the engine, to be written with the next transaction.
     private var confirmed: Int64 = 0
-    private var guardian: StreamGuard
+    private let guardian: StreamGuard
+    /// Offsets below it have been sent before.
+    private var resendBelow: Int64 = 0
     private var backoff = Backoff()
     private var lastLook = ContinuousClock.now
     private var lastFollowed = ContinuousClock.now
@@ -62,7 +66,7 @@ public actor RedisSink: ChangeSink {
         logger[metadataKey: "sink"] = "\(configuration.sink)"
         self.logger = logger
         client = RedisClient(configuration: configuration.redis, logger: logger)
-        guardian = StreamGuard(usesServerIDs: configuration.stream.id == .auto)
+        guardian = StreamGuard(usesServerIDs: configuration.stream?.id == .auto)
     }
 
     // MARK: ChangeSink
@@ -87,8 +91,10 @@ public actor RedisSink: ChangeSink {
                 if claim.missesChanges { try await askForSnapshot(context) }
                 if try await write(claim.checkpoint, connection) {
                     confirmed = claim.checkpoint.confirmed
-                    guardian.resend(below: claim.checkpoint.sent)
-                    try await connection.warnAboutEviction(logger)
+                    resendBelow = claim.checkpoint.sent
+                    EvictionWarning.give(
+                        try await connection.send(EvictionWarning.question),
+                        server: "\(configuration.redis.endpoint)", logger)
                     return claim.checkpoint.confirmed
                 }
             } catch let error as RedisError {
@@ -109,8 +115,9 @@ public actor RedisSink: ChangeSink {
                 case .rewound(let offset): return .rewound(to: offset)
                 }
                 guard let context, var basis = stored else { throw RedisSink.notStarted }
-                if let floor = try await guardian.check(batch, basis, context, connection) {
-                    basis.floor = max(basis.floor, floor)
+                let ahead = try await guardian.check(batch, context, connection) { _ in basis }
+                if let highest = ahead.map(\.generation).max() {
+                    basis.floor = max(basis.floor, try await context.startGeneration(highest))
                     stored = basis
                 }
                 let checkpoint = next(basis, after: batch)
@@ -121,7 +128,8 @@ public actor RedisSink: ChangeSink {
                 switch transaction.outcome(of: replies) {
                 case .executed(let errors):
                     try settle(checkpoint, transaction, replies)
-                    let final = try await guardian.filter(errors, batch, checkpoint.floor, connection)
+                    let final = try await guardian.filter(
+                        errors, batch, .init(checkpoint: checkpoint, resendBelow: resendBelow), connection)
                     refused.merge(final) { first, _ in first }
                     if let offset = try await replicate() { return .rewound(to: offset) }
                     return .delivered(rejections(refused, batch))
@@ -179,7 +187,10 @@ public actor RedisSink: ChangeSink {
             guard case .ready(let connection) = try await attached() else {
                 throw PipelineError.failed("sink \(configuration.sink) has lost what it had acknowledged")
             }
-            return try await guardian.replayedLetters(checkpoint: key, connection)
+            var commands = RedisCommandBatch()
+            commands.append("HGET", key, CheckpointRecord.replayedField)
+            guard let record = try await connection.send(commands).first else { return [] }
+            return try await StreamGuard.replayedLetters(record, connection)
         } catch let error as RedisError {
             throw PipelineError.unavailable("Redis: \(error)")
         }
@@ -229,7 +240,7 @@ public actor RedisSink: ChangeSink {
         if let found, isForeign(found, known) { throw fenced(found) }
         if let found, found.epoch == known.epoch, found.logID == known.logID, found.sent >= known.sent {
             // Larger: our transaction was executed and its answer lost. Sending it again tells what was refused.
-            guardian.resend(below: found.sent)
+            resendBelow = found.sent
             stored = found
             stored?.floor = max(found.floor, known.floor)
             return nil
@@ -245,8 +256,8 @@ public actor RedisSink: ChangeSink {
             return try await examine(try await read(connection, watching: true), connection)
         }
         confirmed = claim.checkpoint.confirmed
-        guardian = StreamGuard(usesServerIDs: configuration.stream.id == .auto)
-        guardian.resend(below: claim.checkpoint.sent)
+        guardian.forget()
+        resendBelow = claim.checkpoint.sent
         return claim.checkpoint.confirmed
     }
 
@@ -349,9 +360,9 @@ public actor RedisSink: ChangeSink {
     ) async throws -> CommandEncoder {
         guard let stored else { throw RedisSink.notStarted }
         return CommandEncoder(
-            trim: try await guardian.trim(configuration.stream.trim, context),
-            usesServerIDs: configuration.stream.id == .auto,
-            placements: try await guardian.place(batch, stored, context, connection))
+            trim: try await guardian.trim(configuration.stream?.trim, context),
+            usesServerIDs: configuration.stream?.id == .auto,
+            placements: try await guardian.place(batch, context, connection) { _ in stored })
     }
 
     // MARK: Connection

@@ -47,9 +47,12 @@ struct ReplayPlacements {
     }
 
     /// The checkpoint's field `r`: per place a line `<letter> <offset> <id> <bytes of the key> <key>`.
-    var record: Bytes {
+    var record: Bytes { record { _ in true } }
+
+    /// The same of some streams.
+    func record(of isWanted: (Bytes) -> Bool) -> Bytes {
         var bytes: Bytes = []
-        for place in places {
+        for place in places where isWanted(place.key) {
             bytes += "\(place.number) \(place.offset) \(place.id.text) \(place.key.count) ".utf8
             bytes += place.key
             bytes.append(UInt8(ascii: "\n"))

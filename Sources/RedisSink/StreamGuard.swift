@@ -5,13 +5,18 @@ import RedisClient
 
 /// Watches over explicit stream IDs: that no entry of ours is refused unnoticed, and nobody else writes our streams.
 final class StreamGuard {
+    /// What a stream's checkpoint says.
+    struct Basis {
+        var checkpoint: Checkpoint
+        /// Offsets below it have been sent before: their entries may be there already.
+        var resendBelow: Int64 = 0
+    }
+
     let usesServerIDs: Bool
     /// Of the replayed batch that is being written.
     var placements: ReplayPlacements?
     /// Streams whose top entry has been compared with the checkpoint in this run.
     private var verified: Set<Bytes> = []
-    /// Offsets below it have been sent before: their entries may be there already.
-    private var resendBelow: Int64 = 0
     private var minimum: (id: StreamID, until: ContinuousClock.Instant)?
 
     /// More streams than this are compared again rather than remembered.
@@ -24,54 +29,51 @@ final class StreamGuard {
         self.usesServerIDs = usesServerIDs
     }
 
-    func resend(below offset: Int64) {
-        resendBelow = offset
+    /// Streams are compared again before they are written again, and a replay is given new IDs.
+    func forget() {
+        verified = []
+        placements = nil
     }
 
-    /// Compares the last ID of each stream that this run has not written yet with the checkpoint.
+    /// Compares the last ID of each stream that this run has not written yet with its checkpoint.
     ///
-    /// Returns the generation to write with from now on, where a stream is ahead of the checkpoint by entries of
-    /// our form. Throws `PipelineError.failed` where somebody else has written a stream.
+    /// Returns the streams that are ahead of it by entries of our form, each with the highest generation there: they
+    /// have to be written with a higher one. Throws `PipelineError.failed` where somebody else has written a stream.
     func check(
-        _ batch: MappedBatch, _ stored: Checkpoint, _ context: SinkContext, _ connection: RedisConnection
-    ) async throws -> UInt16? {
-        guard !usesServerIDs else { return nil }
+        _ batch: MappedBatch, _ context: SinkContext, _ reader: some KeyReader,
+        basis: (Bytes) -> Checkpoint
+    ) async throws -> [(stream: Bytes, generation: UInt16)] {
+        guard !usesServerIDs else { return [] }
         let fresh = newStreams(in: batch)
-        guard !fresh.isEmpty else { return nil }
-        var commands = RedisCommandBatch()
-        for key in fresh {
-            commands.begin(argumentCount: 3)
-            commands.add("XINFO" as StaticString)
-            commands.add("STREAM" as StaticString)
-            commands.add(key)
-        }
-        let replies = try await connection.send(commands)
-        for reply in replies { try reply.checkForTrouble() }
-        let nextNew = StreamID(
-            generation: max(context.generation(of: stored.sent), stored.floor), offset: stored.sent, index: 0)
-        var highest: UInt16?
-        for (key, reply) in zip(fresh, replies) {
-            guard let text = reply.field("last-generated-id")?.string, let last = StreamID(text),
+        guard !fresh.isEmpty else { return [] }
+        var ahead: [(stream: Bytes, generation: UInt16)] = []
+        for (key, replies) in zip(fresh, try await reader.ask(fresh.map { .streamInfo($0) })) {
+            for reply in replies { try reply.checkForTrouble() }
+            let stored = basis(key)
+            let nextNew = StreamID(
+                generation: max(context.generation(of: stored.sent), stored.floor), offset: stored.sent,
+                index: 0)
+            guard let text = replies.first?.field("last-generated-id")?.string, let last = StreamID(text),
                 last >= nextNew
             else { continue }
             guard last.generation > 0 || last.high < StreamGuard.firstClockID else {
                 throw foreign(key, last)
             }
-            highest = max(highest ?? 0, last.generation)
+            ahead.append((key, max(last.generation, stored.floor)))
         }
         if verified.count > StreamGuard.rememberedStreams { verified = [] }
         verified.formUnion(fresh)
-        guard let highest else { return nil }
-        return try await context.startGeneration(max(highest, stored.floor))
+        return ahead
     }
 
     private func newStreams(in batch: MappedBatch) -> [Bytes] {
         var fresh: [Bytes] = []
+        var seen: Set<Bytes> = []
         var last: Bytes?
         for change in batch.changes {
             for case .streamAdd(let key, _) in change.writes where key != last {
                 last = key
-                if !verified.contains(key), !fresh.contains(key) { fresh.append(key) }
+                if !verified.contains(key), seen.insert(key).inserted { fresh.append(key) }
             }
         }
         return fresh
@@ -80,22 +82,24 @@ final class StreamGuard {
     /// Of the errors of a transaction those that are real: an entry that was sent before and is there, or has
     /// been trimmed away, is none.
     ///
-    /// Throws `PipelineError.failed` where an entry is refused because somebody else has written the stream.
+    /// - Parameter isInTransaction: the streams that the transaction has written.
+    /// - Throws: `PipelineError.failed` where an entry is refused because somebody else has written the stream.
     func filter(
-        _ errors: [Int: RedisServerError], _ batch: MappedBatch, _ floor: UInt16,
-        _ connection: RedisConnection
+        _ errors: [Int: RedisServerError], _ batch: MappedBatch, _ basis: Basis, _ reader: some KeyReader,
+        isInTransaction: (Bytes) -> Bool = { _ in true }
     ) async throws -> [Int: RedisServerError] {
-        if batch.isReplay { return try await refusals(errors, batch, connection) }
+        if batch.isReplay { return try await refusals(errors, batch, reader) }
         var real = errors
         for (index, error) in errors where error.message.contains("equal or smaller than the target stream") {
             let change = batch.changes[index]
-            let id = StreamID(generation: max(change.generation, floor), offset: change.offset, index: 0)
-            for case .streamAdd(let key, _) in change.writes {
-                switch try await look(for: id, in: key, connection) {
+            let id = StreamID(
+                generation: max(change.generation, basis.checkpoint.floor), offset: change.offset, index: 0)
+            for case .streamAdd(let key, _) in change.writes where isInTransaction(key) {
+                switch try await look(for: id, in: key, reader) {
                 case .present: real[index] = nil
-                case .trimmed where change.offset < resendBelow: real[index] = nil
+                case .trimmed where change.offset < basis.resendBelow: real[index] = nil
                 case .trimmed(let last): throw foreign(key, last)
-                case .absent(let last) where change.offset >= resendBelow: throw foreign(key, last)
+                case .absent(let last) where change.offset >= basis.resendBelow: throw foreign(key, last)
                 case .absent: break
                 }
             }
@@ -110,19 +114,11 @@ final class StreamGuard {
         case absent(last: StreamID)
     }
 
-    private func look(for id: StreamID, in key: Bytes, _ connection: RedisConnection) async throws -> Presence
-    {
-        var commands = RedisCommandBatch()
-        commands.begin(argumentCount: 4)
-        commands.add("XRANGE" as StaticString)
-        commands.add(key)
-        commands.add(id.text)
-        commands.add(id.text)
-        commands.begin(argumentCount: 3)
-        commands.add("XINFO" as StaticString)
-        commands.add("STREAM" as StaticString)
-        commands.add(key)
-        let replies = try await connection.send(commands)
+    private func look(for id: StreamID, in key: Bytes, _ reader: some KeyReader) async throws -> Presence {
+        var question = KeyQuestion(key: key)
+        question.addEntry(id)
+        question.addStreamInfo()
+        let replies = try await reader.ask([question]).first ?? []
         for reply in replies { try reply.checkForTrouble() }
         if let found = replies.first?.array, !found.isEmpty { return .present }
         let info = replies.last
@@ -159,25 +155,5 @@ final class StreamGuard {
             minimum = (id, .now + StreamGuard.trimInterval)
             return .minimumID(id)
         }
-    }
-}
-
-extension RESPValue {
-    /// Of a question about a key: that there is none, or one of another type, is an answer; BUSY or NOPERM is none.
-    func checkForTrouble() throws(RedisError) {
-        guard case .error(let error) = self else { return }
-        if error.prefix == .wrongtype || error.message.hasPrefix("ERR no such key") { return }
-        throw RedisError(code: .server(error), message: error.message)
-    }
-
-    /// A value of a map, which RESP2 gives as an array of names and values in turn.
-    func field(_ name: String) -> RESPValue? {
-        guard let items = array else { return nil }
-        var index = 0
-        while index + 1 < items.count {
-            if items[index].string == name { return items[index + 1] }
-            index += 2
-        }
-        return nil
     }
 }

@@ -44,7 +44,7 @@ struct Transaction {
             owners.append(contentsOf: repeatElement(index, count: commands.count - before))
         }
         CheckpointRecord.appendWrite(
-            of: checkpoint, replayed: encoder.placements, key: key, to: &commands)
+            of: checkpoint, replayed: encoder.placements?.record, key: key, to: &commands)
         commands.append("EXEC")
         if isFenced { commands.append("WATCH", key) } else { commands.append("UNWATCH") }
         CheckpointRecord.appendRead(key: key, to: &commands)

@@ -106,30 +106,37 @@ struct Assembly {
             made = StandardOutputSink(
                 pipeline: definition.name, store: FileCheckpointStore(log: directory, sink: sink.name),
                 onMissingCheckpoint: missingCheckpoint(sink))
-        case .stream(let stream):
-            made = try redisSink(sink, stream, logger)
-        case .string, .hash, .set, .sortedSet:
-            made = try redisSink(sink, StreamOptions(), logger)
+        case .stream, .string, .hash, .set, .sortedSet:
+            made = try redisSink(sink, logger)
         }
         return SinkSetup(name: sink.name, sink: made, checkpoints: try checkpointStore(sink))
     }
 
-    private func redisSink(_ sink: SinkDefinition, _ stream: StreamOptions, _ logger: Logger) throws
-        -> RedisSink
-    {
+    private func redisSink(_ sink: SinkDefinition, _ logger: Logger) throws -> any ChangeSink {
         var configuration = RedisSink.Configuration(
             pipeline: definition.name, sink: sink.name, redis: try redis(sink),
-            onMissingCheckpoint: missingCheckpoint(sink), stream: stream, owner: Assembly.owner)
+            onMissingCheckpoint: missingCheckpoint(sink), owner: Assembly.owner)
+        if case .stream(let stream) = sink.specification.write { configuration.stream = stream }
         configuration.wait = sink.wait.map {
             ReplicaWait(replicas: $0.replicas, timeoutMilliseconds: $0.timeoutMilliseconds)
         }
         configuration.isFenced = options.isFenced
-        return RedisSink(configuration, logger: logger)
+        configuration.takeOverPause = .milliseconds(definition.source.sessionTimeoutMilliseconds)
+        if configuration.redis.endpoint.clusterSeeds == nil {
+            return RedisSink(configuration, logger: logger)
+        }
+        return try RedisClusterSink(configuration, logger: logger)
     }
 
     private func checkpointStore(_ sink: SinkDefinition) throws -> any CheckpointStore {
         if sink.redisURL == nil { return FileCheckpointStore(log: directory, sink: sink.name) }
-        return RedisCheckpointStore(try redis(sink), pipeline: definition.name, sink: sink.name)
+        let redis = try redis(sink)
+        if redis.endpoint.clusterSeeds == nil {
+            return RedisCheckpointStore(redis, pipeline: definition.name, sink: sink.name)
+        }
+        let writesStreams = if case .stream = sink.specification.write { true } else { false }
+        return RedisClusterCheckpointStore(
+            redis, pipeline: definition.name, sink: sink.name, writesStreams: writesStreams)
     }
 
     private func redis(_ sink: SinkDefinition) throws -> RedisConfiguration {

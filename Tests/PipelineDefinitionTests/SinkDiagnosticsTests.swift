@@ -59,7 +59,8 @@ import Testing
         ("redis+sentinel://h", "the Redis URL names no master"),
         ("redis+sentinel://h,:1/m", "the Redis URL an address has no host"),
         ("redis+sentinel://h/m/x", "the Redis URL has a database that is no number"),
-        ("redis+cluster://h", "a Redis URL with redis+cluster:// is not supported by this version yet"),
+        ("redis+cluster://h,:1", "the Redis URL an address has no host"),
+        ("redis+cluster://h,i:7000/3", "the Redis URL has a database, and a cluster has only 0"),
     ])
     func urlsAreCheckedAndNeverQuoted(url: String, message: String) {
         let sinks = "  s: {redis: \"\(url)\", write: stream, key: k}"
@@ -69,7 +70,7 @@ import Testing
 
     @Test(arguments: [
         "redis://h", "redis://h:1/15", "redis://:p@h", "redis://u:p@h:1/2?x=y", "redis://[::1]:6379/0",
-        "redis+unix:///run/r.sock?db=2",
+        "redis+unix:///run/r.sock?db=2", "redis+cluster://u:p@h,i:7000/0",
     ])
     func urlsThatAreRight(url: String) throws {
         let sinks = "  s: {redis: \"\(url)\", write: stream, key: k}"

@@ -55,3 +55,11 @@ public struct ClusterOutcome: Sendable {
 public struct ClusterConnectionID: Sendable, Hashable {
     let number: UInt64
 }
+
+/// What one node replied.
+public struct ClusterNodeReplies: Sendable {
+    /// One for each command, in order.
+    public let replies: [RESPValue]
+    /// The connection that the commands were sent on.
+    public let connection: ClusterConnectionID
+}

@@ -10,7 +10,7 @@ struct ClusterObstacle {
     /// - Parameters:
     ///   - slot: of the batch.
     ///   - node: who replied.
-    init(in replies: [RESPValue], slot: HashSlot, node: RedisEndpoint.Address) {
+    init(in replies: some Sequence<RESPValue>, slot: HashSlot, node: RedisEndpoint.Address) {
         for case .error(let reply) in replies {
             guard let code = examine(ClusterObstacle.cause(of: reply), slot, node) else { continue }
             if case .moved? = error?.code { continue }

@@ -39,7 +39,9 @@ extension RedisCluster {
 
     /// The map to send by. Where it is in doubt, the nodes are asked first if that is due; where there is
     /// none, it is waited for, unless the nodes have just been asked in vain.
-    func currentTopology() async throws(RedisClusterError) -> ClusterTopology {
+    ///
+    /// - Throws: `unreachable` where there is none, `closed`, `cancelled`.
+    public func currentTopology() async throws(RedisClusterError) -> ClusterTopology {
         while true {
             if Task.isCancelled { throw RedisClusterError(code: .cancelled, message: "cancelled") }
             let (known, failure, isClosed) = state.withLock { ($0.topology, $0.failure, $0.isClosed) }

@@ -126,10 +126,8 @@ public final class RedisCluster: Sendable {
         var outcomes: [(Int, ClusterOutcome)] = []
         for index in indices {
             if let wanted = batches[index].connection, wanted != id {
-                let error = RedisClusterError(
-                    code: .connectionChanged, message: "another connection than the one that was wanted",
-                    node: address)
-                outcomes.append((index, batches[index].failed(error, address, id)))
+                outcomes.append(
+                    (index, batches[index].failed(RedisClusterError(connectionOf: address), address, id)))
             } else {
                 write.add(batches[index], index: index)
             }
@@ -147,22 +145,63 @@ public final class RedisCluster: Sendable {
         return outcomes
     }
 
+    /// Sends commands of any slots to one node, with one write: for a caller who knows which node serves which
+    /// slot (`topology`), encodes all of a node's commands at once and finds his own replies again. Each of them
+    /// may be an error; `obstacle(in:slot:node:)` tells what that means.
+    ///
+    /// - Parameter connection: where set, the commands go out on this connection or not at all.
+    /// - Throws: what `ClusterOutcome.error` says where nothing was answered.
+    public func send(
+        _ commands: RedisCommandBatch, to node: RedisEndpoint.Address,
+        on connection: ClusterConnectionID? = nil
+    ) async throws(RedisClusterError) -> ClusterNodeReplies {
+        do throws(RedisClusterError) {
+            let link = try await self.connection(to: node)
+            let id = ClusterConnectionID(number: link.number)
+            if let connection, connection != id { throw RedisClusterError(connectionOf: node) }
+            do throws(RedisError) {
+                return ClusterNodeReplies(replies: try await link.send(commands), connection: id)
+            } catch {
+                throw RedisClusterError(sending: error, hasEnded: link.isClosed, node)
+            }
+        } catch {
+            if error.code.questionsTopology { doubtTopology() }
+            throw error
+        }
+    }
+
+    /// What replies to commands of one slot say of the cluster; the map of slots learns of moves at once.
+    ///
+    /// - Parameter node: who replied.
+    public func obstacle(
+        in replies: some Sequence<RESPValue>, slot: HashSlot, node: RedisEndpoint.Address
+    ) -> RedisClusterError? {
+        let obstacle = ClusterObstacle(in: replies, slot: slot, node: node)
+        note(obstacle.moves, by: node)
+        if obstacle.error?.code.questionsTopology == true { doubtTopology() }
+        return obstacle.error
+    }
+
     private func outcome(
         _ batch: ClusterBatch, _ replies: [RESPValue], _ address: RedisEndpoint.Address,
         _ id: ClusterConnectionID
     ) -> ClusterOutcome {
         let obstacle = ClusterObstacle(in: replies, slot: batch.slot, node: address)
-        if !obstacle.moves.isEmpty {
-            state.withLock { state in
-                for (slot, target) in obstacle.moves
-                where state.topology?.master(of: slot)?.address == address {
-                    // Else the map has learned better since this was sent.
-                    state.topology?.move(slot, to: target)
-                }
-            }
-        }
+        note(obstacle.moves, by: address)
         return ClusterOutcome(
             slot: batch.slot, replies: replies, error: obstacle.error, node: address, connection: id)
+    }
+
+    private func note(
+        _ moves: [(slot: HashSlot, address: RedisEndpoint.Address)], by address: RedisEndpoint.Address
+    ) {
+        guard !moves.isEmpty else { return }
+        state.withLock { state in
+            for (slot, target) in moves where state.topology?.master(of: slot)?.address == address {
+                // Else the map has learned better since this was sent.
+                state.topology?.move(slot, to: target)
+            }
+        }
     }
 
     /// One attempt to connect, where there is no connection.
@@ -214,6 +253,11 @@ extension ClusterBatch {
 }
 
 extension RedisClusterError {
+    fileprivate init(connectionOf node: RedisEndpoint.Address) {
+        self.init(
+            code: .connectionChanged, message: "another connection than the one that was wanted", node: node)
+    }
+
     fileprivate init(connecting error: RedisError, _ node: RedisEndpoint.Address) {
         var code = Code.unreachable(error.code)
         if case .server(let reply) = error.code, reply.prefix == .loading { code = .loading }

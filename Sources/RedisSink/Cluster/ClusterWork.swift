@@ -1,0 +1,126 @@
+import Engine
+import Mapping
+import RedisClient
+
+/// What a batch asks of a cluster, in units that are executed and sent again each as one: a slot's stream entries with
+/// the slot's checkpoint, or one write of a key.
+///
+/// Of several writes of the same thing in a batch only the last is sent, as on one Redis nobody sees the others either:
+/// so a unit that is sent again, in whatever order, never puts an older value over a newer one.
+struct ClusterWork {
+    /// A write of the batch: index of the change, and of the write in it.
+    struct WriteIndex: Hashable {
+        var change: Int
+        var write: Int
+    }
+
+    struct Unit {
+        let slot: HashSlot
+        /// Of a slot its entries, in order. Of a key the last write, behind those that it takes the place of.
+        var writes: [WriteIndex]
+        /// Of a slot: what its entries are written to.
+        var streams: [Bytes] = []
+        var target = ClusterBatch.Target.owner
+        var isOpen = true
+    }
+
+    let batch: MappedBatch
+    var units: [Unit] = []
+    /// Changes that the servers have refused for good, by index.
+    var refused: [Int: RedisServerError] = [:]
+    /// Slots of which a change was refused, which is not yet told to anybody.
+    private(set) var slotsWithRefusals: Set<HashSlot> = []
+
+    var isOpen: Bool { units.contains { $0.isOpen } }
+
+    /// What a write changes: a key, or one part of it.
+    private struct Thing: Hashable {
+        var key: Bytes
+        var part: Bytes?
+    }
+
+    /// - Parameter ahead: by slot the offset before which everything is there already.
+    init(_ batch: MappedBatch, ahead: [Int64]?) {
+        self.batch = batch
+        var byThing: [Thing: Int] = [:]
+        var bySlot: [HashSlot: Int] = [:]
+        byThing.reserveCapacity(batch.changes.count)
+        for (changeIndex, change) in batch.changes.enumerated() {
+            for (writeIndex, write) in change.writes.enumerated() {
+                guard let key = write.key else { continue }
+                let slot = HashSlot(of: key)
+                if let ahead, !batch.isReplay, change.offset < ahead[slot.number] { continue }
+                let index = WriteIndex(change: changeIndex, write: writeIndex)
+                if case .streamAdd(_, let fields) = write {
+                    guard fields.count <= SlotTransaction.maximumFields else {
+                        refuse(changeIndex, in: slot, SlotTransaction.tooManyFields)
+                        continue
+                    }
+                    let unit = bySlot[slot] ?? units.count
+                    if unit == units.count {
+                        bySlot[slot] = unit
+                        units.append(Unit(slot: slot, writes: []))
+                    }
+                    units[unit].writes.append(index)
+                    if !units[unit].streams.contains(key) { units[unit].streams.append(key) }
+                } else {
+                    let thing = Thing(key: key, part: write.part)
+                    if let unit = byThing[thing] {
+                        units[unit].writes.append(index)
+                    } else {
+                        byThing[thing] = units.count
+                        units.append(Unit(slot: slot, writes: [index]))
+                    }
+                }
+            }
+        }
+    }
+
+    func write(_ index: WriteIndex) -> SinkWrite { batch.changes[index.change].writes[index.write] }
+
+    /// Of a write of a key: what it stands for is refused, and the one that it took the place of has its turn.
+    mutating func refuse(_ unit: Int, _ error: RedisServerError) {
+        guard let last = units[unit].writes.popLast() else { return }
+        refuse(last.change, in: units[unit].slot, error)
+        units[unit].isOpen = !units[unit].writes.isEmpty
+    }
+
+    mutating func refuse(_ change: Int, in slot: HashSlot, _ error: RedisServerError) {
+        refused[change] = refused[change] ?? error
+        slotsWithRefusals.insert(slot)
+    }
+
+    /// Slots that are not done, or of which something is left to be told.
+    var unsettledSlots: Set<HashSlot> {
+        units.reduce(into: slotsWithRefusals) { if $1.isOpen { $0.insert($1.slot) } }
+    }
+}
+
+extension SinkWrite {
+    /// `nil` where it is none of Redis.
+    var key: Bytes? {
+        switch self {
+        case .streamAdd(let key, _), .setString(let key, _), .replaceHash(let key, _),
+            .setHashField(let key, _, _), .removeHashField(let key, _), .addMember(let key, _),
+            .removeMember(let key, _), .addScoredMember(let key, _, _), .removeScoredMember(let key, _),
+            .deleteKey(let key):
+            key
+        case .envelope: nil
+        }
+    }
+
+    /// The field or member, where it is not the whole key. A sink writes whole keys or parts, never both.
+    fileprivate var part: Bytes? {
+        switch self {
+        case .setHashField(_, let part, _), .removeHashField(_, let part), .addMember(_, let part),
+            .removeMember(_, let part), .addScoredMember(_, let part, _), .removeScoredMember(_, let part):
+            part
+        case .streamAdd, .setString, .replaceHash, .deleteKey, .envelope: nil
+        }
+    }
+
+    /// Whether its commands have to be executed as one.
+    var isTransaction: Bool {
+        if case .replaceHash(_, let fields) = self { !fields.isEmpty } else { false }
+    }
+}

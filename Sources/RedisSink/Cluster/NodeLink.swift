@@ -1,0 +1,78 @@
+import RedisClient
+
+/// A node as it was when its connection was looked at.
+struct NodeLink {
+    var connection: ClusterConnectionID
+    /// Names the data: `master_replid`. A server that has lost something, or has taken another's place, has another.
+    var history: String
+    /// What it continues: `master_replid2`, of the master whose place it took.
+    var predecessor: String
+    /// The connection as the server knows it, to end it when we cannot: `ID number ADDR address`.
+    var client: [String]?
+    /// Hash of `SlotTransaction.script`, where that was loaded.
+    var script = ""
+
+    enum Finding {
+        case master(NodeLink)
+        case replica
+    }
+
+    /// - Parameters:
+    ///   - ghost: an earlier connection, on which commands may still be waiting to be executed.
+    ///   - loadsScript: whether transactions will be sent.
+    static func question(ghost: [String]?, loadsScript: Bool) -> RedisCommandBatch {
+        var batch = RedisCommandBatch()
+        if let ghost {
+            batch.begin(argumentCount: 2 + ghost.count)
+            batch.add("CLIENT" as StaticString)
+            batch.add("KILL" as StaticString)
+            for argument in ghost { batch.add(argument) }
+        }
+        batch.append("CLIENT", "INFO")
+        batch.append("INFO", "replication")
+        if loadsScript { batch.append("SCRIPT", "LOAD", SlotTransaction.script) }
+        return batch
+    }
+
+    /// - Parameter replies: to the question, without that to `CLIENT KILL`.
+    /// - Throws: `server` where the node refuses what is needed, `protocolViolation`.
+    static func read(
+        _ replies: ArraySlice<RESPValue>, connection: ClusterConnectionID, loadsScript: Bool
+    ) throws(RedisError) -> Finding {
+        let replies = Array(replies)
+        guard replies.count == (loadsScript ? 3 : 2) else { throw malformed }
+        for case .error(let error) in replies.dropFirst() {
+            throw RedisError(code: .server(error), message: error.message)
+        }
+        guard let info = replies[1].string else { throw malformed }
+        var fields: [Substring: Substring] = [:]
+        for line in info.split(whereSeparator: \.isNewline) {
+            guard let colon = line.firstIndex(of: ":") else { continue }
+            fields[line[..<colon]] = line[line.index(after: colon)...]
+        }
+        guard let role = fields["role"], let history = fields["master_replid"] else { throw malformed }
+        guard role == "master" else { return .replica }
+        var link = NodeLink(
+            connection: connection, history: String(history),
+            predecessor: String(fields["master_replid2"] ?? ""), client: client(replies[0]))
+        if loadsScript {
+            guard let hash = replies[2].string else { throw malformed }
+            link.script = hash
+        }
+        return .master(link)
+    }
+
+    /// Of `id=7 addr=127.0.0.1:50000 …` what `CLIENT KILL` needs: both, since a restarted server gives the same
+    /// numbers again.
+    private static func client(_ reply: RESPValue) -> [String]? {
+        guard let words = reply.string?.split(separator: " "),
+            let id = words.first(where: { $0.hasPrefix("id=") })?.dropFirst(3),
+            let address = words.first(where: { $0.hasPrefix("addr=") })?.dropFirst(5)
+        else { return nil }
+        return ["ID", String(id), "ADDR", String(address)]
+    }
+
+    private static var malformed: RedisError {
+        RedisError(code: .protocolViolation, message: "answers of another form to INFO replication")
+    }
+}

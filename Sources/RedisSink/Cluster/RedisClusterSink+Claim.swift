@@ -1,0 +1,168 @@
+import ChangeModel
+import Engine
+import Logging
+import RedisClient
+
+/// Taking the sink: where each slot goes on, decided from what the cluster holds.
+extension RedisClusterSink {
+    /// Reads every slot, takes the next epoch everywhere and returns the offset at which delivery begins.
+    func claim(_ context: SinkContext) async throws -> Int64 {
+        let topology = try await cluster.currentTopology()
+        let records = try await readAll(topology)
+        let policy = try Claim(
+            nil, context: context, configuration: configuration, key: checkpointKey(firstSlot))
+        var claims: [HashSlot: Claim] = [:]
+        for (slot, record) in records.checkpoints {
+            claims[slot] = try claim(record, checkpointKey(slot), context)
+        }
+        let markers = try records.markers.map { try claim($0.marker.checkpoint, $0.key, context) }
+        let all = Array(claims.values) + markers
+        for message in Set(all.compactMap(\.message)).sorted() { logger.warning("\(message)") }
+
+        epoch = (records.all.map(\.checkpoint.epoch).max() ?? 0) + 1
+        generation = context.generation
+        settled = all.map(\.checkpoint.settled).min() ?? .none
+        floor = all.map(\.checkpoint.floor).max() ?? 0
+        if let above = all.compactMap(\.generationAbove).max() {
+            floor = max(floor, try await context.startGeneration(above))
+        }
+
+        // A sink that has been delivered to has lost what nobody speaks for.
+        let isNew = records.isEmpty
+        let missing = isNew ? policy.checkpoint.confirmed : context.startOffset
+        var missesChanges = isNew ? policy.missesChanges : false
+        let speakers = records.speakers(topology)
+        var positions = [Int64](repeating: missing, count: HashSlot.count)
+        for slot in HashSlot.all where topology.master(of: slot) != nil {
+            let spoken = [claims[slot], speakers[slot].map { markers[$0] }].compactMap { $0 }
+            if let highest = spoken.map(\.checkpoint.confirmed).max() {
+                positions[slot.number] = highest
+                missesChanges = missesChanges || spoken.allSatisfy(\.missesChanges)
+            } else if !isNew {
+                if configuration.onMissingCheckpoint == .stop { throw Claim.missing(checkpointKey(slot)) }
+                missesChanges = missesChanges || context.startOffset > 0
+            }
+        }
+        if missesChanges { try await askForSnapshot(context) }
+        confirmed = positions.min() ?? missing
+        ahead = positions.contains { $0 != confirmed } ? positions : nil
+
+        try await take(records, claims, topology, context)
+        known = nil
+        try await placeMarkers(topology)
+        known = topology
+        await warnAboutEviction(topology)
+        try await waitForPredecessor(records, context)
+        return confirmed
+    }
+
+    /// Names a checkpoint in messages where there is none.
+    private var firstSlot: HashSlot { HashSlot(of: "") }
+
+    private func claim(_ record: Checkpoint, _ key: String, _ context: SinkContext) throws(PipelineError)
+        -> Claim
+    {
+        try Claim(record, context: context, configuration: configuration, key: key)
+    }
+
+    private func readAll(_ topology: ClusterTopology) async throws -> ClusterRecords {
+        var records = ClusterRecords(place)
+        for master in topology.masters {
+            let link = try await inspect(master.address)
+            links[master.address] = link
+            let slots = topology.slots(of: master)
+            try await records.read(slots, of: master, on: link.connection, cluster)
+            for slot in slots { homes[slot.number] = link.history }
+        }
+        return records
+    }
+
+    /// Writes our epoch into every slot's checkpoint: from here on an earlier process's transactions are refused.
+    private func take(
+        _ records: ClusterRecords, _ claims: [HashSlot: Claim], _ topology: ClusterTopology,
+        _ context: SinkContext
+    ) async throws {
+        checkpoints = [:]
+        for master in topology.masters {
+            guard let link = links[master.address] else { continue }
+            var batch = RedisCommandBatch()
+            var taken: [(slot: HashSlot, checkpoint: Checkpoint)] = []
+            for slot in topology.slots(of: master) {
+                guard let found = records.checkpoints[slot], var next = claims[slot]?.checkpoint else {
+                    continue
+                }
+                next.epoch = epoch
+                next.floor = max(next.floor, found.logID == context.logID ? 0 : floor)
+                SlotTransaction.append(
+                    [], streams: [], expected: found, next: next, replayed: nil, key: checkpointKey(slot),
+                    script: link.script, encoder: CommandEncoder(trim: nil, usesServerIDs: false), to: &batch)
+                taken.append((slot, next))
+            }
+            let replies = try await cluster.send(batch, to: master.address, on: link.connection).replies
+            for ((slot, checkpoint), reply) in zip(taken, replies) {
+                if let obstacle = cluster.obstacle(in: [reply], slot: slot, node: master.address) {
+                    throw obstacle
+                }
+                switch try SlotTransaction.outcome(reply, key: checkpointKey(slot)) {
+                case .executed:
+                    checkpoints[slot] = .init(checkpoint: checkpoint, resendBelow: checkpoint.sent)
+                case .conflict:
+                    throw RedisClusterError(
+                        code: .tryAgain, message: "somebody else writes \(checkpointKey(slot))",
+                        node: master.address)
+                case .refused(let error):
+                    guard ErrorClass(error) != .record else { throw fatal(error, master.address) }
+                    throw RedisError(code: .server(error), message: error.message)
+                case .malformed:
+                    throw RedisError(
+                        code: .protocolViolation, message: "answers to a transaction of another form")
+                }
+            }
+        }
+    }
+
+    /// Keys have no fence. Where the sink was another host's, that one is given time to see our epoch; what it writes
+    /// until then lies behind our position, and is written over.
+    private func waitForPredecessor(_ records: ClusterRecords, _ context: SinkContext) async throws {
+        guard !place.writesStreams else { return }
+        let mine = RedisClusterSink.host(configuration.owner)
+        let others = records.all.map(\.checkpoint).filter {
+            $0.logID != context.logID || RedisClusterSink.host($0.owner) != mine
+        }
+        guard let other = others.first else { return }
+        logger.warning(
+            "the sink was another host's or log's: waiting until it must have noticed",
+            metadata: ["owner": "\(other.owner)", "wait": "\(configuration.takeOverPause)"])
+        try await Task.sleep(for: configuration.takeOverPause)
+    }
+
+    private static func host(_ owner: String) -> Substring {
+        owner.firstRange(of: " process ").map { owner[..<$0.lowerBound] } ?? owner[...]
+    }
+
+    private func warnAboutEviction(_ topology: ClusterTopology) async {
+        for master in topology.masters {
+            guard let answer = try? await cluster.send(EvictionWarning.question, to: master.address) else {
+                continue
+            }
+            EvictionWarning.give(answer.replies, server: "\(master.address)", logger)
+        }
+    }
+
+    // MARK: What ends the sink
+
+    func isForeign(_ found: Checkpoint) -> Bool {
+        configuration.isFenced
+            && (found.epoch > epoch || found.epoch == epoch && found.owner != configuration.owner)
+    }
+
+    func fenced(_ found: Checkpoint) -> PipelineError {
+        .failed(
+            "sink \(configuration.sink): \(found.owner) has taken it over (epoch \(found.epoch)); "
+                + "one pipeline of a name may write")
+    }
+
+    func fatal(_ error: RedisServerError, _ node: RedisEndpoint.Address) -> PipelineError {
+        .unavailable("\(node) refuses what sink \(configuration.sink) needs: \(error.message)")
+    }
+}

@@ -1,0 +1,325 @@
+import Engine
+import Mapping
+import RedisClient
+
+/// One round of a batch: what is not done yet is sent, to all nodes at once.
+extension RedisClusterSink {
+    struct Round {
+        /// Why it is not to be tried again at once.
+        var cause: String?
+        /// Something was sent elsewhere than it belongs.
+        var isRedirected = false
+    }
+
+    /// One node's part of a round, as it was sent.
+    private struct Part: Sendable {
+        var node: RedisEndpoint.Address
+        var commands = RedisCommandBatch()
+        var link: ClusterConnectionID
+        /// Units by index, each with the number of its replies; those after `ASKING` count it.
+        var units: [(index: Int, replies: Int)] = []
+        /// The marker that the last command writes; the first one reads it.
+        var marker: Checkpoint?
+        /// Of streams: what each unit writes.
+        var checkpoints: [Int: Checkpoint] = [:]
+    }
+
+    /// - Parameter isForAll: also to nodes for which there is nothing but their marker.
+    func send(
+        _ work: inout ClusterWork, _ encoder: CommandEncoder, isForAll: Bool = false
+    ) async throws -> Round {
+        var round = Round()
+        guard let topology = known else { throw RedisSink.notStarted }
+        var byNode: [RedisEndpoint.Address: [Int]] = [:]
+        if isForAll { for node in placements.keys { byNode[node] = [] } }
+        for (index, unit) in work.units.enumerated() where unit.isOpen {
+            switch unit.target {
+            case .asking(let address):
+                if links[address] == nil { links[address] = try await inspect(address) }
+                byNode[address, default: []].append(index)
+            case .owner:
+                if let owner = topology.master(of: unit.slot) {
+                    byNode[owner.address, default: []].append(index)
+                } else {
+                    round.cause = "nobody serves slot \(unit.slot)"
+                }
+            }
+        }
+        var parts: [Part] = []
+        for (node, units) in byNode {
+            if let part = try part(node, units, work, encoder) { parts.append(part) }
+        }
+        // All are heard before any trouble is acted upon: whatever was executed is known then.
+        var trouble: (any Error)?
+        for (part, result) in await answers(to: parts) {
+            switch result {
+            case .success(let answer):
+                do {
+                    try await take(answer.replies, part, &work, &round)
+                } catch {
+                    if !(trouble is PipelineError) { trouble = error }
+                }
+            case .failure(let error): fail(part, error, &work, &round)
+            }
+        }
+        if let trouble { throw trouble }
+        return round
+    }
+
+    private func answers(to parts: [Part]) async -> [(Part, Result<ClusterNodeReplies, RedisClusterError>)] {
+        await withTaskGroup(of: (Part, Result<ClusterNodeReplies, RedisClusterError>).self) { group in
+            for part in parts {
+                group.addTask { [cluster] in
+                    do throws(RedisClusterError) {
+                        return (
+                            part,
+                            .success(try await cluster.send(part.commands, to: part.node, on: part.link))
+                        )
+                    } catch {
+                        return (part, .failure(error))
+                    }
+                }
+            }
+            var answers: [(Part, Result<ClusterNodeReplies, RedisClusterError>)] = []
+            for await answer in group { answers.append(answer) }
+            return answers
+        }
+    }
+
+    // MARK: Sending
+
+    private func part(
+        _ node: RedisEndpoint.Address, _ units: [Int], _ work: ClusterWork, _ encoder: CommandEncoder
+    ) throws(PipelineError) -> Part? {
+        guard let context, let link = links[node] else { return nil }
+        var part = Part(node: node, link: link.connection)
+        if let placement = placements[node] {
+            CheckpointRecord.appendRead(key: placement.key, to: &part.commands)
+            part.marker = markerCheckpoint(node)
+        }
+        for index in units {
+            let unit = work.units[index]
+            let before = part.commands.count
+            if case .asking = unit.target { part.commands.append("ASKING") }
+            if unit.streams.isEmpty && !place.writesStreams {
+                append(unit, work, encoder, to: &part.commands)
+            } else {
+                let next = next(unit.slot, work.batch, context)
+                append(unit, work, next, encoder, script: link.script, to: &part.commands)
+                part.checkpoints[index] = next
+            }
+            part.units.append((index, part.commands.count - before))
+        }
+        if let marker = part.marker, let placement = placements[node] {
+            CheckpointRecord.appendWrite(of: marker, key: placement.key, to: &part.commands)
+            placements[node]?.pending.append(marker)
+        }
+        return part
+    }
+
+    /// A write of a key.
+    private func append(
+        _ unit: ClusterWork.Unit, _ work: ClusterWork, _ encoder: CommandEncoder,
+        to commands: inout RedisCommandBatch
+    ) {
+        guard let index = unit.writes.last else { return }
+        let write = work.write(index)
+        if write.isTransaction { commands.append("MULTI") }
+        encoder.append(write, to: &commands)
+        if write.isTransaction { commands.append("EXEC") }
+    }
+
+    /// A slot's entries.
+    private func append(
+        _ unit: ClusterWork.Unit, _ work: ClusterWork, _ next: Checkpoint, _ encoder: CommandEncoder,
+        script: String, to commands: inout RedisCommandBatch
+    ) {
+        var entries: [SlotTransaction.Entry] = []
+        entries.reserveCapacity(unit.writes.count)
+        var last = -1
+        for index in unit.writes where index.change != last {
+            last = index.change
+            encoder.forEachEntry(of: work.batch.changes[last], floor: next.floor) { key, id, fields in
+                guard unit.streams.contains(key), fields.count <= SlotTransaction.maximumFields else {
+                    return
+                }
+                entries.append(.init(key: key, id: id, fields: fields))
+            }
+        }
+        let replayed = encoder.placements?.record { HashSlot(of: $0) == unit.slot }
+        SlotTransaction.append(
+            entries, streams: unit.streams, expected: checkpoints[unit.slot]?.checkpoint, next: next,
+            replayed: replayed, key: checkpointKey(unit.slot), script: script, encoder: encoder, to: &commands
+        )
+    }
+
+    private func next(_ slot: HashSlot, _ batch: MappedBatch, _ context: SinkContext) -> Checkpoint {
+        var next = basis(slot, context)
+        next.epoch = epoch
+        next.logID = context.logID
+        next.sent = max(next.sent, batch.offsets.upperBound)
+        next.confirmed = max(next.confirmed, confirmed)
+        next.generation = max(next.generation, batch.generation)
+        next.settled = max(next.settled, batch.settled)
+        next.owner = configuration.owner
+        next.written = wallClockMilliseconds()
+        return next
+    }
+
+    // MARK: Taking replies
+
+    private func take(
+        _ replies: [RESPValue], _ part: Part, _ work: inout ClusterWork, _ round: inout Round
+    ) async throws {
+        guard replies.count == part.commands.count else {
+            throw RedisError(code: .protocolViolation, message: "answers of another number")
+        }
+        var start = 0
+        if part.marker != nil {
+            try takeMarker(part.node, read: replies[0], written: replies[replies.count - 1])
+            start = 1
+        }
+        for (index, count) in part.units {
+            var own = replies[start..<start + count]
+            start += count
+            if case .asking = work.units[index].target { own = own.dropFirst() }
+            if let next = part.checkpoints[index] {
+                try await take(own, transaction: next, index, part.node, &work, &round)
+            } else {
+                try take(own, index, part.node, &work, &round)
+            }
+        }
+    }
+
+    /// Replies to a write of a key.
+    private func take(
+        _ replies: ArraySlice<RESPValue>, _ index: Int, _ node: RedisEndpoint.Address,
+        _ work: inout ClusterWork, _ round: inout Round
+    ) throws {
+        // Of a transaction the commands' own errors are in the answer to EXEC.
+        var errors = replies.lazy.compactMap { if case .error(let error) = $0 { error } else { nil } }.first
+        if errors == nil, case .array(let results)? = replies.last, replies.count > 1 {
+            errors = results.lazy.compactMap { if case .error(let error) = $0 { error } else { nil } }.first
+        }
+        guard let error = errors else { return finish(index, node, &work) }
+        if isObstacle(replies, index, node, &work, &round) { return }
+        switch ErrorClass(error) {
+        case .passing: round.cause = round.cause ?? error.message
+        case .reconnect: throw RedisError(code: .server(error), message: error.message)
+        case .cluster: throw fatal(error, node)
+        case .record:
+            // EXEC repeats what a command was refused for.
+            work.refuse(index, error)
+        }
+    }
+
+    /// The reply to a slot's transaction.
+    private func take(
+        _ replies: ArraySlice<RESPValue>, transaction next: Checkpoint, _ index: Int,
+        _ node: RedisEndpoint.Address, _ work: inout ClusterWork, _ round: inout Round
+    ) async throws {
+        guard let reply = replies.last else { return }
+        let slot = work.units[index].slot
+        switch try SlotTransaction.outcome(reply, key: checkpointKey(slot)) {
+        case .executed(let errors):
+            let resendBelow = checkpoints[slot]?.resendBelow ?? 0
+            checkpoints[slot] = .init(checkpoint: next, resendBelow: resendBelow)
+            var changes: [Int: RedisServerError] = [:]
+            for (number, error) in errors where work.units[index].writes.indices.contains(number) {
+                changes[work.units[index].writes[number].change] = error
+            }
+            if !changes.isEmpty {
+                let streams = work.units[index].streams
+                changes = try await guardian.filter(
+                    changes, work.batch, .init(checkpoint: next, resendBelow: resendBelow),
+                    ClusterKeyReader(cluster: cluster), isInTransaction: streams.contains)
+            }
+            for (change, error) in changes { work.refuse(change, in: slot, error) }
+            finish(index, node, &work)
+        case .conflict(let found):
+            try conflict(slot, found)
+            round.isRedirected = true
+        case .refused(let error):
+            if isObstacle(replies, index, node, &work, &round) { return }
+            if error.prefix == .noscript {
+                forget(node)
+                round.isRedirected = true
+                return
+            }
+            switch ErrorClass(error) {
+            case .passing: round.cause = round.cause ?? error.message
+            case .reconnect: throw RedisError(code: .server(error), message: error.message)
+            case .record, .cluster: throw fatal(error, node)
+            }
+        case .malformed:
+            throw RedisError(code: .protocolViolation, message: "answers to a transaction of another form")
+        }
+    }
+
+    /// Another checkpoint than the one that the transaction was built on.
+    private func conflict(_ slot: HashSlot, _ found: Checkpoint?) throws(PipelineError) {
+        let expected = checkpoints[slot]?.checkpoint.sent ?? -1
+        if let found, isForeign(found) { throw fenced(found) }
+        if let found, found.epoch == epoch, found.owner == configuration.owner, found.sent > expected {
+            // Executed, and the answer lost. Sending it again tells what was refused.
+            checkpoints[slot] = .init(checkpoint: found, resendBelow: found.sent)
+        } else {
+            // Lost, or written by somebody whom we have taken the sink from.
+            homes[slot.number] = nil
+            known = nil
+        }
+    }
+
+    private func isObstacle(
+        _ replies: ArraySlice<RESPValue>, _ index: Int, _ node: RedisEndpoint.Address,
+        _ work: inout ClusterWork, _ round: inout Round
+    ) -> Bool {
+        let slot = work.units[index].slot
+        guard let error = cluster.obstacle(in: replies, slot: slot, node: node), error.code != .crossSlot
+        else {
+            return false
+        }
+        work.units[index].target = .owner
+        switch error.code {
+        case .moved:
+            round.isRedirected = true
+        case .ask(let address):
+            work.units[index].target = .asking(address)
+            round.isRedirected = true
+        default:
+            round.cause = round.cause ?? error.message
+        }
+        return true
+    }
+
+    private func finish(_ index: Int, _ node: RedisEndpoint.Address, _ work: inout ClusterWork) {
+        work.units[index].isOpen = false
+        backoff.reset()
+        guard case .asking = work.units[index].target, let history = links[node]?.history else { return }
+        let slot = work.units[index].slot
+        let since = guests[slot]?[history] ?? work.batch.offsets.lowerBound
+        guests[slot, default: [:]][history] = min(since, work.batch.offsets.lowerBound)
+    }
+
+    private func fail(
+        _ part: Part, _ error: RedisClusterError, _ work: inout ClusterWork, _ round: inout Round
+    ) {
+        for (index, _) in part.units { work.units[index].target = .owner }
+        forget(part.node, hasUnanswered: error.code.leavesCommandsBehind)
+        if error.code == .connectionChanged {
+            round.isRedirected = true
+        } else {
+            round.cause = round.cause ?? "\(error)"
+        }
+    }
+}
+
+extension RedisClusterError.Code {
+    /// Whether the server may still execute what it was sent.
+    fileprivate var leavesCommandsBehind: Bool {
+        switch self {
+        case .connectionLost, .timeout, .cancelled: true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,229 @@
+import ChangeModel
+public import Engine
+public import Logging
+import Mapping
+public import RedisClient
+
+/// Delivers to a Redis Cluster, each write to the node that has its slot.
+///
+/// Streams: entries and a checkpoint of their slot in one step, fenced (`SlotTransaction`); effectively once. Keys: one
+/// pipeline for each node with a marker behind it (`Marker`); at least once, and what is there in the end is the same.
+///
+/// A batch is done when all of it is; only then comes the next. So nothing newer of a key is under way while something
+/// older of it is not settled, whatever the slots do. Where a node has lost what it had acknowledged, delivery goes back,
+/// and only what that node's slots lack is written again (`ahead`).
+public actor RedisClusterSink: ChangeSink {
+    let configuration: RedisSink.Configuration
+    let cluster: RedisCluster
+    let logger: Logger
+    let place: ClusterRecords.Place
+    let guardian: StreamGuard
+    var context: SinkContext?
+    var backoff = Backoff()
+
+    // What this process is and how far it has come.
+
+    /// 0 before the start.
+    var epoch: Int64 = 0
+    /// Confirmed by the engine: everything before it is done in every slot.
+    var confirmed: Int64 = 0
+    /// By slot, where delivery has gone back: the offset before which everything is done already.
+    var ahead: [Int64]?
+    var generation: UInt16 = 0
+    var settled = Zxid.none
+    /// Stream IDs are at least of this generation; of some slots of a higher one.
+    var floor: UInt16 = 0
+    var floors: [HashSlot: UInt16] = [:]
+    /// Delivery has to go back to it before anything else.
+    var owedRewind: Int64?
+    var snapshotAskedAt: Int64?
+
+    // What is known of the cluster.
+
+    /// The map of slots that everything below was made for.
+    var known: ClusterTopology?
+    var links: [RedisEndpoint.Address: NodeLink] = [:]
+    /// Connections that ended with something under way.
+    var ghosts: [RedisEndpoint.Address: [String]] = [:]
+    /// By slot: the history that its data is part of.
+    var homes = [String?](repeating: nil, count: HashSlot.count)
+    /// Of nodes that have served slots before.
+    var established: Set<String> = []
+    /// By slot on its way: histories that have been written to besides, and from which offset on.
+    var guests: [HashSlot: [String: Int64]] = [:]
+    var checkpoints: [HashSlot: StreamGuard.Basis] = [:]
+    var placements: [RedisEndpoint.Address: MarkerPlacement] = [:]
+    /// Slots that a marker could not be written to.
+    var avoided: Set<HashSlot> = []
+    var lastMarked = ContinuousClock.now
+    var lastRefreshed = ContinuousClock.now
+
+    static let lookInterval = Duration.seconds(1)
+    private static let refreshInterval = Duration.seconds(2)
+    /// Rounds after a redirection that follow at once.
+    private static let quickRounds = 5
+
+    /// - Throws: `RedisError` for an endpoint that is no cluster.
+    public init(_ configuration: RedisSink.Configuration, logger: Logger) throws(RedisError) {
+        self.configuration = configuration
+        var logger = logger
+        logger[metadataKey: "sink"] = "\(configuration.sink)"
+        self.logger = logger
+        cluster = try RedisCluster(configuration: configuration.redis, logger: logger)
+        guardian = StreamGuard(usesServerIDs: configuration.stream?.id == .auto)
+        place = ClusterRecords.Place(
+            pipeline: configuration.pipeline, sink: configuration.sink,
+            writesStreams: configuration.stream != nil)
+    }
+
+    // MARK: ChangeSink
+
+    public func start(_ context: SinkContext) async throws -> Int64 {
+        self.context = context
+        while true {
+            try Task.checkCancellation()
+            do {
+                return try await claim(context)
+            } catch let error as RedisClusterError {
+                try await lost(error)
+            } catch let error as RedisError {
+                try await lost(error)
+            }
+        }
+    }
+
+    public func deliver(_ batch: MappedBatch) async throws -> DeliveryOutcome {
+        var work = ClusterWork(batch, ahead: ahead)
+        var quickRounds = 0
+        while true {
+            try Task.checkCancellation()
+            do {
+                if let offset = try await reconcile(work) { return .rewound(to: offset) }
+                guard work.isOpen else { break }
+                let encoder = try await encoder(for: batch)
+                let round = try await send(&work, encoder)
+                if let cause = round.cause { try await wait(cause) }
+                quickRounds = round.isRedirected ? quickRounds + 1 : 0
+                if quickRounds > RedisClusterSink.quickRounds, work.isOpen {
+                    quickRounds = 0
+                    try await Task.sleep(for: backoff.take())
+                }
+            } catch let error as RedisClusterError {
+                try await lost(error)
+            } catch let error as RedisError {
+                try await lost(error)
+            }
+        }
+        if let offset = try await replicate(work) { return .rewound(to: offset) }
+        if !batch.isReplay {
+            generation = max(generation, batch.generation)
+            settled = max(settled, batch.settled)
+            if let farthest = ahead?.max(), farthest <= batch.offsets.upperBound { ahead = nil }
+        }
+        return .delivered(
+            work.refused.sorted { $0.key < $1.key }.map { index, error in
+                Rejection(batch.changes[index], reason: "Redis: \(error.message)")
+            })
+    }
+
+    public func confirm(_ offset: Int64) {
+        confirmed = offset
+    }
+
+    public func idle() async throws -> Int64? {
+        guard epoch > 0 else { return nil }
+        let isWritten = placements.values.allSatisfy { $0.last.confirmed >= confirmed }
+        if isWritten, .now - lastMarked < RedisClusterSink.lookInterval { return nil }
+        do {
+            if .now - lastRefreshed >= RedisClusterSink.refreshInterval {
+                lastRefreshed = .now
+                try await cluster.refreshTopology()
+            }
+            if let offset = try await reconcile(nil) { return offset }
+            try await markAll()
+            // What the markers said of their nodes.
+            return try await reconcile(nil)
+        } catch let error as RedisClusterError {
+            try await lost(error)
+        } catch let error as RedisError {
+            try await lost(error)
+        }
+        return nil
+    }
+
+    public func replayedLetters() async throws -> [ReplayedLetter] {
+        let reader = ClusterKeyReader(cluster: cluster)
+        do {
+            let keys = checkpoints.keys.map(checkpointKey)
+            let questions = keys.map { key in
+                var question = KeyQuestion(key: Array(key.utf8))
+                question.commands.append("HGET", key, CheckpointRecord.replayedField)
+                return question
+            }
+            var letters: [ReplayedLetter] = []
+            for replies in try await reader.ask(questions) {
+                guard let record = replies.first else { continue }
+                letters += try await StreamGuard.replayedLetters(record, reader)
+            }
+            return letters
+        } catch let error as RedisClusterError {
+            throw PipelineError.unavailable("Redis: \(error)")
+        } catch let error as RedisError {
+            throw PipelineError.unavailable("Redis: \(error)")
+        }
+    }
+
+    public func close() async {
+        await cluster.close()
+    }
+
+    // MARK: Streams
+
+    func checkpointKey(_ slot: HashSlot) -> String {
+        CheckpointRecord.key(pipeline: place.pipeline, sink: place.sink, slot: slot)
+    }
+
+    /// What a slot's next transaction builds on; a fresh one where it has none.
+    func basis(_ slot: HashSlot, _ context: SinkContext) -> Checkpoint {
+        let position = position(of: slot)
+        var checkpoint =
+            checkpoints[slot]?.checkpoint
+            ?? Checkpoint(
+                epoch: epoch, sent: position, confirmed: position, generation: generation,
+                logID: context.logID, settled: .none, floor: floor, owner: configuration.owner,
+                written: wallClockMilliseconds())
+        checkpoint.floor = max(checkpoint.floor, floors[slot] ?? 0)
+        return checkpoint
+    }
+
+    private func encoder(for batch: MappedBatch) async throws -> CommandEncoder {
+        guard place.writesStreams else { return CommandEncoder(trim: nil, usesServerIDs: false) }
+        guard let context else { throw RedisSink.notStarted }
+        let reader = ClusterKeyReader(cluster: cluster)
+        let ahead = try await guardian.check(batch, context, reader) { basis(HashSlot(of: $0), context) }
+        if let highest = ahead.map(\.generation).max() {
+            let raised = try await context.startGeneration(highest)
+            for stream in ahead {
+                let slot = HashSlot(of: stream.stream)
+                floors[slot] = max(floors[slot] ?? 0, raised)
+            }
+        }
+        return CommandEncoder(
+            trim: try await guardian.trim(configuration.stream?.trim, context),
+            usesServerIDs: configuration.stream?.id == .auto,
+            placements: try await guardian.place(batch, context, reader) { basis(HashSlot(of: $0), context) })
+    }
+
+    // MARK: Waiting
+
+    func lost(_ error: some Error & CustomStringConvertible) async throws {
+        try Task.checkCancellation()
+        if backoff.isFirst { logger.warning("Redis: \(error); trying again") }
+        try await Task.sleep(for: backoff.take())
+    }
+
+    func wait(_ cause: String) async throws {
+        if backoff.isFirst { logger.warning("Redis: \(cause); waiting") }
+        try await Task.sleep(for: backoff.take())
+    }
+}
