@@ -37,6 +37,7 @@ import ZooKeeperClient
                 let status = try await process.exit(within: .seconds(600))
                 return (status, clock.now - start)
             }()
+            try await site.waitForDelivery(sinks: ClusterFault.sinks)
             var (source, target) = (servers.servers[0], servers.servers[1])
             var reshards = 0
             while process.process.isRunning {

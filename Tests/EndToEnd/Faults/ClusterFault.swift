@@ -58,6 +58,7 @@ enum ClusterFault: String, CaseIterable, CustomTestStringConvertible {
 
     /// Streams of a pipeline: the nodes are in so many groups.
     static let groups = 12
+    static let sinks = 3
 
     static let pipeline = """
         name: faults

@@ -16,7 +16,7 @@ import ZooKeeperClient
             let site = try await FaultSite.start(bed, ClusterFault.pipeline, writer)
             try await bed.withWriter { try await writer.prepare($0) }
             try await site.launch()
-            try await site.waitForContact()
+            try await site.waitForDelivery(sinks: ClusterFault.sinks)
             async let writing: Void = bed.withWriter { try await writer.run($0) }
             var random = SeededGenerator(seed: seed)
             for round in 0..<rounds {
@@ -52,7 +52,7 @@ import ZooKeeperClient
             let site = try await FaultSite.start(bed, ClusterFault.pipeline, writer)
             try await bed.withWriter { try await writer.prepare($0) }
             try await site.launch()
-            try await site.waitForContact()
+            try await site.waitForDelivery(sinks: ClusterFault.sinks)
             async let writing: Void = bed.withWriter { try await writer.run($0) }
             try await Task.sleep(for: .seconds(1))
             func redirections() throws -> Int { try servers.errors("MOVED") + servers.errors("ASK") }

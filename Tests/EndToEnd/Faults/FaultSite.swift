@@ -72,6 +72,13 @@ final class FaultSite {
         try await eventually("it runs", within: .seconds(40)) { self.errors.contains("the tree is read") }
     }
 
+    /// A sink of a cluster looks at every slot before it delivers.
+    func waitForDelivery(sinks: Int) async throws {
+        try await eventually("it delivers", within: .seconds(60)) {
+            self.errors.matches(of: /delivery starts/).count == sinks
+        }
+    }
+
     func stop() async throws -> Int32? {
         let status = try await process?.stop()
         await zookeeper?.stop()
