@@ -6,7 +6,7 @@ import ZooKeeperClient
 
 /// A full log goes into a cluster as fast as it takes it, while 4,096 slots go to and fro.
 @Suite(.serialized, .timeLimit(.minutes(30))) struct ClusterBacklogTests {
-    private static let nodes = 10_000
+    private static let nodes = 20_000
     private static let nodesOfATransaction = 500
 
     /// The same log, while there is no cluster yet.
@@ -23,21 +23,21 @@ import ZooKeeperClient
         """
 
     @Test func aBacklogIsDeliveredWhileSlotsMove() async throws {
-        let writes = FaultSetting.rounds(8)
+        let writes = FaultSetting.rounds(4)
         try await TestBed.with(.cluster) { bed in
             let servers = try #require(bed.cluster)
             let final = try await ClusterBacklogTests.fill(bed, writes: writes)
             let changes = writes * ClusterBacklogTests.nodes
             let site = try await FaultSite.start(bed, ClusterFault.pipeline, RecordingWriter(seed: 0))
-            let clock = ContinuousClock()
-            let start = clock.now
             try await site.launch("--until-caught-up")
             let process = try #require(site.running)
+            try await site.waitForDelivery(sinks: ClusterFault.sinks)
+            let clock = ContinuousClock()
+            let start = clock.now
             async let ended = {
                 let status = try await process.exit(within: .seconds(600))
                 return (status, clock.now - start)
             }()
-            try await site.waitForDelivery(sinks: ClusterFault.sinks)
             var (source, target) = (servers.servers[0], servers.servers[1])
             var reshards = 0
             while process.process.isRunning {
@@ -51,9 +51,11 @@ import ZooKeeperClient
             report.print("cluster: a backlog while slots move", rounds: reshards, acknowledged: changes)
             let rate = Double(changes) / (time / .seconds(1))
             print(
-                "\(changes) changes into each of three sinks in \(time), \(Int(rate)) a second each, start included, "
-                    + "while 4,096 slots were resharded \(reshards) times; delivered again: "
+                "delivered again: cluster: a backlog while slots move | "
                     + RunSummary(site.errors).deliveredAgain(unmapped: 1 + ClusterFault.groups))
+            print(
+                "backlog: \(changes) changes into each of three sinks in \(time), \(Int(rate)) a second into each, "
+                    + "while 4,096 slots were resharded \(reshards) times")
             #expect(report == .clean)
             try await ClusterAudit.expectOrder(in: servers)
             _ = try await site.stop()

@@ -10,6 +10,7 @@ enum ClusterFault: String, CaseIterable, CustomTestStringConvertible {
     case nodeStalled = "cluster: a node stalled for less than its time-out"
     case outOfMemory = "cluster: a node out of memory"
     case killed = "cluster: millrace killed with -9"
+    case killedInReshard = "cluster: millrace killed with -9 while slots are resharded"
     case mastersRestarted = "cluster: masters killed, with persistence"
     case mastersEmptied = "cluster: masters killed, without persistence"
     case mastersKilled = "cluster: each master killed, replicas take over"
@@ -32,6 +33,9 @@ enum ClusterFault: String, CaseIterable, CustomTestStringConvertible {
         }
     }
 
+    /// Whether a start of the program ends with telling what it has done.
+    var endsWell: Bool { self != .killed && self != .killedInReshard }
+
     /// What the program says when the fault has reached it.
     var trace: String? {
         switch self {
@@ -48,7 +52,7 @@ enum ClusterFault: String, CaseIterable, CustomTestStringConvertible {
     /// Rounds of the short form.
     var shortRounds: Int {
         switch self {
-        case .slotsMoved, .resharded, .nodeAdded, .failover: 1
+        case .slotsMoved, .resharded, .nodeAdded, .killedInReshard, .failover: 1
         case .handover, .takeover: 2
         case .connectionsCut, .nodeStalled, .outOfMemory, .killed: 4
         // Every one of them.

@@ -16,9 +16,7 @@ extension FaultSite {
         case .slotsMoved:
             try await moveSlots(servers, &random)
         case .resharded:
-            let masters = servers.masters().shuffled(using: &random)
-            try await servers.reshard(FaultSite.slotsOfAReshard, from: masters[0], to: masters[1])
-            try await servers.reshard(FaultSite.slotsOfAReshard, from: masters[1], to: masters[0])
+            try await FaultSite.reshard(servers, servers.masters().shuffled(using: &random))
         case .nodeAdded:
             let masters = servers.masters()
             let guest = try await servers.addNode()
@@ -46,9 +44,11 @@ extension FaultSite {
             try await pause(50...500, &random)
             try server.cli("CONFIG", "SET", "maxmemory", "0")
         case .killed:
-            running?.process.kill()
-            _ = try await running?.exit()
-            try await launch()
+            try await killAndLaunch()
+            // Others are struck while it looks at the cluster.
+            if Bool.random(using: &random) { try await waitForDelivery(sinks: ClusterFault.sinks) }
+        case .killedInReshard:
+            try await killDuringReshard(servers, &random)
         case .mastersRestarted, .mastersEmptied:
             let master = try FaultSite.master(servers, of: round)
             master.kill()
@@ -63,6 +63,39 @@ extension FaultSite {
             try await servers.failOver(to: replica, option)
             try await FaultSite.waitUntilReplica(master, servers)
         }
+    }
+
+    private func killAndLaunch() async throws {
+        running?.process.kill()
+        _ = try await running?.exit()
+        try await launch()
+    }
+
+    private func killDuringReshard(
+        _ servers: RedisClusterServers, _ random: inout SeededGenerator
+    ) async throws {
+        let masters = servers.masters().shuffled(using: &random)
+        let delay = Duration.milliseconds(Int.random(in: 200...2000, using: &random))
+        async let resharding = FaultSite.reshard(servers, masters)
+        try await Task.sleep(for: delay)
+        try await killAndLaunch()
+        let launched = ContinuousClock.now
+        try await waitForDelivery(sinks: ClusterFault.sinks)
+        let delivering = ContinuousClock.now
+        let end = try await resharding
+        print(
+            "started while slots move: delivers after \(delivering - launched), moves end after \(end - launched)"
+        )
+    }
+
+    /// From the first to the second, and back. Returns when it was done.
+    @discardableResult
+    private static func reshard(
+        _ servers: RedisClusterServers, _ masters: [RedisServer]
+    ) async throws -> ContinuousClock.Instant {
+        try await servers.reshard(slotsOfAReshard, from: masters[0], to: masters[1])
+        try await servers.reshard(slotsOfAReshard, from: masters[1], to: masters[0])
+        return .now
     }
 
     /// Who serves the first slot of one of the three equal parts.

@@ -35,11 +35,9 @@ import ZooKeeperClient
             }
             try await ClusterAudit.expectOrder(in: servers)
             #expect(try await site.stop() == 0)
-            let summary = RunSummary(site.errors)
-            if fault != .killed {
-                print(
-                    "\(fault.rawValue): delivered again: "
-                        + summary.deliveredAgain(unmapped: 1 + ClusterFault.groups))
+            if fault.endsWell {
+                let again = RunSummary(site.errors).deliveredAgain(unmapped: 1 + ClusterFault.groups)
+                print("delivered again: \(fault.rawValue) | \(again)")
             }
         }
     }
