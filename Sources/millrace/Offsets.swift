@@ -36,15 +36,23 @@ struct Offsets: AsyncParsableCommand {
                 "PIPELINE", "SINK", "LOG-START-OFFSET", "CURRENT-OFFSET", "LOG-END-OFFSET", "LAG", "TIME-LAG",
                 "ZXID", "CHECKPOINT", "AGE",
             ]
-            let rows = report.sinks.map { sink -> [String] in
-                func text(_ number: Int64?) -> String { number.map { String($0) } ?? "-" }
-                func duration(_ number: Int64?) -> String { number.map { readable(milliseconds: $0) } ?? "-" }
-                return [
+            func text(_ number: Int64?) -> String { number.map { String($0) } ?? "-" }
+            func duration(_ number: Int64?) -> String { number.map { readable(milliseconds: $0) } ?? "-" }
+            var rows: [[String]] = []
+            for sink in report.sinks {
+                rows.append([
                     report.pipeline, sink.name, text(report.logStart), text(sink.current),
                     text(report.logEnd),
                     text(sink.lag), duration(sink.timeLagMilliseconds),
                     sink.checkpoint?.settled.hexadecimal ?? "-", sink.place, duration(sink.ageMilliseconds),
-                ]
+                ])
+                for node in sink.nodes {
+                    rows.append([
+                        "", "  on \(node.name)", "", text(node.current), "", text(node.lag), "",
+                        node.checkpoint?.settled.hexadecimal ?? "-", "slots \(node.slots)",
+                        duration(node.ageMilliseconds),
+                    ])
+                }
             }
             return alignedTable([header] + rows)
         }
@@ -74,6 +82,20 @@ struct Offsets: AsyncParsableCommand {
                     json.field("age_ms", sink.ageMilliseconds)
                 }
                 json.close()
+                if !sink.nodes.isEmpty {
+                    json.openArray("nodes")
+                    for node in sink.nodes {
+                        json.open()
+                        json.field("node", node.name)
+                        json.field("slots", node.slots)
+                        json.field("current_offset", node.current)
+                        json.field("lag", node.lag)
+                        json.field("zxid", node.checkpoint?.settled.value)
+                        json.field("age_ms", node.ageMilliseconds)
+                        json.close()
+                    }
+                    json.closeArray()
+                }
                 json.close()
             }
             json.closeArray()

@@ -16,6 +16,20 @@ public struct OffsetReport: Sendable {
         public var timeLagMilliseconds: Int64?
         /// Since the checkpoint was written.
         public var ageMilliseconds: Int64?
+        /// Of a sink over several nodes, each node; the sink is where the last of them is.
+        public var nodes: [Node] = []
+    }
+
+    public struct Node: Sendable {
+        /// host:port
+        public var name: String
+        /// The slots that it serves: `0-5460,9000`.
+        public var slots: String
+        public var checkpoint: Checkpoint?
+        /// `nil` where a part of its slots has never been delivered to, or is lost.
+        public var current: Int64?
+        public var lag: Int64?
+        public var ageMilliseconds: Int64?
     }
 
     public var pipeline: String
@@ -24,14 +38,16 @@ public struct OffsetReport: Sendable {
     public var logEnd: Int64
     public var sinks: [Sink]
 
+    private typealias Reading = (checkpoint: Checkpoint?, nodes: [NodeCheckpoint])
+
     private static let readTimeout = Duration.seconds(5)
 
     /// Throws `PipelineError.unavailable` where a checkpoint or the log cannot be read.
     public static func read(
         pipeline: String, directory: FilePath, stores: [(sink: String, store: any CheckpointStore)]
     ) async throws -> OffsetReport {
-        var checkpoints: [Checkpoint?] = []
-        for entry in stores { checkpoints.append(try await entry.store.read(timeout: readTimeout)) }
+        var checkpoints: [Reading] = []
+        for entry in stores { checkpoints.append(try await entry.store.readNodes(timeout: readTimeout)) }
         // The end is read after the checkpoints: a lag below zero would be seen otherwise.
         do {
             return try report(pipeline, directory, stores, checkpoints)
@@ -42,7 +58,7 @@ public struct OffsetReport: Sendable {
 
     private static func report(
         _ pipeline: String, _ directory: FilePath, _ stores: [(sink: String, store: any CheckpointStore)],
-        _ checkpoints: [Checkpoint?]
+        _ checkpoints: [Reading]
     ) throws(LogError) -> OffsetReport {
         var report = OffsetReport(pipeline: pipeline, logStart: 0, logEnd: 0, sinks: [])
         var generations: [Generation] = []
@@ -56,15 +72,27 @@ public struct OffsetReport: Sendable {
             // It has never run: an empty log.
         }
         let now = wallClockMilliseconds()
-        for (entry, checkpoint) in zip(stores, checkpoints) {
-            var sink = Sink(name: entry.sink, place: entry.store.place, checkpoint: checkpoint)
-            if let checkpoint, checkpoint.logID == logID {
-                let limit = generations.first { $0.number > checkpoint.generation }?.firstOffset ?? .max
-                let current = min(checkpoint.confirmed, limit)
+        /// Where a checkpoint of this log is.
+        func position(_ checkpoint: Checkpoint?) -> Int64? {
+            guard let checkpoint, checkpoint.logID == logID else { return nil }
+            let limit = generations.first { $0.number > checkpoint.generation }?.firstOffset ?? .max
+            return min(checkpoint.confirmed, limit)
+        }
+        for (entry, reading) in zip(stores, checkpoints) {
+            var sink = Sink(name: entry.sink, place: entry.store.place, checkpoint: reading.checkpoint)
+            if let checkpoint = reading.checkpoint, let current = position(checkpoint) {
                 sink.current = current
                 sink.lag = max(report.logEnd - current, 0)
                 sink.timeLagMilliseconds = try timeLag(directory, at: max(current, report.logStart), now: now)
                 sink.ageMilliseconds = max(now - checkpoint.written, 0)
+            }
+            for node in reading.nodes {
+                let current = position(node.checkpoint)
+                sink.nodes.append(
+                    Node(
+                        name: node.node, slots: node.slots, checkpoint: node.checkpoint, current: current,
+                        lag: current.map { max(report.logEnd - $0, 0) },
+                        ageMilliseconds: node.checkpoint.map { max(now - $0.written, 0) }))
             }
             report.sinks.append(sink)
         }

@@ -50,7 +50,7 @@ extension RedisClusterSink {
         try await take(records, claims, topology, context)
         known = nil
         try await placeMarkers(topology)
-        known = topology
+        know(topology)
         await warnAboutEviction(topology)
         try await waitForPredecessor(records, context)
         return confirmed

@@ -29,29 +29,30 @@ extension RedisClusterSink {
         _ work: inout ClusterWork, _ encoder: CommandEncoder, isForAll: Bool = false
     ) async throws -> Round {
         var round = Round()
-        guard let topology = known else { throw RedisSink.notStarted }
-        var byNode: [RedisEndpoint.Address: [Int]] = [:]
-        if isForAll { for node in placements.keys { byNode[node] = [] } }
+        guard known != nil else { throw RedisSink.notStarted }
+        var byMaster = [[Int]](repeating: [], count: masters.count)
+        var byGuest: [RedisEndpoint.Address: [Int]] = [:]
         for (index, unit) in work.units.enumerated() where unit.isOpen {
             switch unit.target {
             case .asking(let address):
                 if links[address] == nil { links[address] = try await inspect(address) }
-                byNode[address, default: []].append(index)
+                byGuest[address, default: []].append(index)
             case .owner:
-                if let owner = topology.master(of: unit.slot) {
-                    byNode[owner.address, default: []].append(index)
+                let master = owners[unit.slot.number]
+                if master >= 0 {
+                    byMaster[Int(master)].append(index)
                 } else {
                     round.cause = "nobody serves slot \(unit.slot)"
                 }
             }
         }
-        var parts: [Part] = []
-        for (node, units) in byNode {
-            if let part = try part(node, units, work, encoder) { parts.append(part) }
+        var shares = byGuest.map { (node: $0.key, units: $0.value) }
+        for (node, units) in zip(masters, byMaster) where isForAll || !units.isEmpty {
+            shares.append((node, units))
         }
         // All are heard before any trouble is acted upon: whatever was executed is known then.
         var trouble: (any Error)?
-        for (part, result) in await answers(to: parts) {
+        for (part, result) in await answers(to: shares, work, encoder) {
             switch result {
             case .success(let answer):
                 do {
@@ -66,9 +67,13 @@ extension RedisClusterSink {
         return round
     }
 
-    private func answers(to parts: [Part]) async -> [(Part, Result<ClusterNodeReplies, RedisClusterError>)] {
+    /// Each node's part goes out as soon as it is encoded.
+    private func answers(
+        to shares: [(node: RedisEndpoint.Address, units: [Int])], _ work: ClusterWork, _ encoder: CommandEncoder
+    ) async -> [(Part, Result<ClusterNodeReplies, RedisClusterError>)] {
         await withTaskGroup(of: (Part, Result<ClusterNodeReplies, RedisClusterError>).self) { group in
-            for part in parts {
+            for share in shares {
+                guard let part = part(share.node, share.units, work, encoder) else { continue }
                 group.addTask { [cluster] in
                     do throws(RedisClusterError) {
                         return (
@@ -90,7 +95,7 @@ extension RedisClusterSink {
 
     private func part(
         _ node: RedisEndpoint.Address, _ units: [Int], _ work: ClusterWork, _ encoder: CommandEncoder
-    ) throws(PipelineError) -> Part? {
+    ) -> Part? {
         guard let context, let link = links[node] else { return nil }
         var part = Part(node: node, link: link.connection)
         if let placement = placements[node] {
@@ -316,7 +321,7 @@ extension RedisClusterSink {
 
 extension RedisClusterError.Code {
     /// Whether the server may still execute what it was sent.
-    fileprivate var leavesCommandsBehind: Bool {
+    var leavesCommandsBehind: Bool {
         switch self {
         case .connectionLost, .timeout, .cancelled: true
         default: false

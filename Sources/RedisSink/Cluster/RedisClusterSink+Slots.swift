@@ -25,10 +25,19 @@ extension RedisClusterSink {
         if !losses.isEmpty { goBack(losses, work) }
         try await placeMarkers(topology)
         if topology != known { avoided = [] }
-        known = topology
+        know(topology)
         established.formUnion(topology.masters.compactMap { links[$0.address]?.history })
         defer { owedRewind = nil }
         return owedRewind
+    }
+
+    func know(_ topology: ClusterTopology) {
+        known = topology
+        masters = topology.masters.map(\.address)
+        owners = [Int16](repeating: -1, count: HashSlot.count)
+        for (index, master) in topology.masters.enumerated() {
+            for slot in topology.slots(of: master) { owners[slot.number] = Int16(index) }
+        }
     }
 
     private func inspectMasters(_ topology: ClusterTopology) async throws {

@@ -42,6 +42,9 @@ public actor RedisClusterSink: ChangeSink {
 
     /// The map of slots that everything below was made for.
     var known: ClusterTopology?
+    var masters: [RedisEndpoint.Address] = []
+    /// By slot the position of its master; -1 where it has none.
+    var owners = [Int16](repeating: -1, count: HashSlot.count)
     var links: [RedisEndpoint.Address: NodeLink] = [:]
     /// Connections that ended with something under way.
     var ghosts: [RedisEndpoint.Address: [String]] = [:]
@@ -218,6 +221,9 @@ public actor RedisClusterSink: ChangeSink {
 
     func lost(_ error: some Error & CustomStringConvertible) async throws {
         try Task.checkCancellation()
+        if let error = error as? RedisClusterError, let node = error.node {
+            forget(node, hasUnanswered: error.code.leavesCommandsBehind)
+        }
         if backoff.isFirst { logger.warning("Redis: \(error); trying again") }
         try await Task.sleep(for: backoff.take())
     }
