@@ -69,7 +69,8 @@ extension RedisClusterSink {
 
     /// Each node's part goes out as soon as it is encoded.
     private func answers(
-        to shares: [(node: RedisEndpoint.Address, units: [Int])], _ work: ClusterWork, _ encoder: CommandEncoder
+        to shares: [(node: RedisEndpoint.Address, units: [Int])], _ work: ClusterWork,
+        _ encoder: CommandEncoder
     ) async -> [(Part, Result<ClusterNodeReplies, RedisClusterError>)] {
         await withTaskGroup(of: (Part, Result<ClusterNodeReplies, RedisClusterError>).self) { group in
             for share in shares {

@@ -15,6 +15,8 @@ enum ClusterFault: String, CaseIterable, CustomTestStringConvertible {
     case mastersEmptied = "cluster: masters killed, without persistence"
     case mastersKilled = "cluster: each master killed, replicas take over"
     case failover = "cluster: failovers that lose acknowledged writes"
+    case failoverAfterMove = "cluster: failovers that lose slots just moved"
+    case killedWhileMoving = "cluster: masters killed in the middle of a resharding, then fixed"
     case handover = "cluster: CLUSTER FAILOVER"
     case takeover = "cluster: CLUSTER FAILOVER FORCE and TAKEOVER of live masters"
 
@@ -28,7 +30,8 @@ enum ClusterFault: String, CaseIterable, CustomTestStringConvertible {
 
     var bed: TestBed.Kind {
         switch self {
-        case .mastersKilled, .failover, .handover, .takeover: .replicatedCluster
+        case .mastersKilled, .failover, .failoverAfterMove, .killedWhileMoving, .handover, .takeover:
+            .replicatedCluster
         default: .cluster
         }
     }
@@ -39,7 +42,7 @@ enum ClusterFault: String, CaseIterable, CustomTestStringConvertible {
     /// What the program says when the fault has reached it.
     var trace: String? {
         switch self {
-        case .mastersEmptied, .failover: "delivering again"
+        case .mastersEmptied, .failover, .failoverAfterMove: "delivering again"
         case .outOfMemory: "OOM"
         default: nil
         }
@@ -53,6 +56,7 @@ enum ClusterFault: String, CaseIterable, CustomTestStringConvertible {
     var shortRounds: Int {
         switch self {
         case .slotsMoved, .resharded, .nodeAdded, .killedInReshard, .failover: 1
+        case .failoverAfterMove, .killedWhileMoving: 1
         case .handover, .takeover: 2
         case .connectionsCut, .nodeStalled, .outOfMemory, .killed: 4
         // Every one of them.

@@ -8,6 +8,7 @@ import Testing
 extension FaultSite {
     private static let slotsOfAReshard = 4_096
     private static let slotsOfAGuest = 512
+    private static let slotsOfAKind = 3
 
     /// - Parameter round: counted from 0; in three rounds every master has its turn.
     func strike(_ fault: ClusterFault, round: Int, _ random: inout SeededGenerator) async throws {
@@ -54,14 +55,42 @@ extension FaultSite {
             master.kill()
             try await master.restart()
             try await servers.waitUntilHealthy()
-        case .mastersKilled, .failover:
-            try await failOver(servers, round: round, losing: fault == .failover, &random)
+        default:
+            try await strikeReplicated(servers, fault, round: round, &random)
+        }
+    }
+
+    private func strikeReplicated(
+        _ servers: RedisClusterServers, _ fault: ClusterFault, round: Int, _ random: inout SeededGenerator
+    ) async throws {
+        switch fault {
+        case .mastersKilled:
+            try await failOver(servers, round: round, &random)
+        case .failover:
+            try await failOver(servers, round: round, &random) { random in
+                try await Task.sleep(for: .milliseconds(Int.random(in: 100...400, using: &random)))
+            }
+        case .failoverAfterMove:
+            try await failOver(servers, round: round, &random) { [self] random in
+                let master = try FaultSite.master(servers, of: round)
+                let others = servers.masters().filter { $0 !== master }
+                for slot in try FaultSite.slots(on: others, servers, &random).shuffled(using: &random).prefix(
+                    3)
+                {
+                    try servers.move(slot, to: master)
+                }
+                try await pause(50...300, &random)
+            }
+        case .killedWhileMoving:
+            try await killWhileMoving(servers, &random)
         case .handover, .takeover:
             let master = try FaultSite.master(servers, of: round)
             let replica = try #require(try servers.replicas(of: master).first)
             let option = fault == .handover ? nil : Bool.random(using: &random) ? "FORCE" : "TAKEOVER"
             try await servers.failOver(to: replica, option)
             try await FaultSite.waitUntilReplica(master, servers)
+        default:
+            Issue.record("nobody knows how to strike with: \(fault.rawValue)")
         }
     }
 
@@ -112,39 +141,61 @@ extension FaultSite {
 
     /// A master dies and its replica takes over.
     ///
-    /// - Parameter losing: for a while before, the replica got nothing: what was acknowledged meanwhile is gone.
+    /// - Parameter unheard: before, what the replica hears nothing of: what is acknowledged meanwhile will be gone.
     private func failOver(
-        _ servers: RedisClusterServers, round: Int, losing: Bool, _ random: inout SeededGenerator
+        _ servers: RedisClusterServers, round: Int, _ random: inout SeededGenerator,
+        unheard: ((inout SeededGenerator) async throws -> Void)? = nil
     ) async throws {
         let slot = HashSlot.count * (round % 3) / 3
         let master = try FaultSite.master(servers, of: round)
         let replica = try #require(try servers.replicas(of: master).first)
-        if losing {
+        if let unheard {
             replica.process.suspend()
             // Or it would still find in its socket what it has not read.
             try master.cli("CLIENT", "KILL", "TYPE", "replica")
-            try await pause(100...400, &random)
+            try await unheard(&random)
         }
         master.kill()
         replica.process.resume()
+        try await FaultSite.waitUntilTaken(slot, replica, servers)
+        try await master.restart()
+        try await FaultSite.waitUntilReplica(master, servers)
+    }
+
+    private static func waitUntilTaken(
+        _ slot: Int, _ replica: RedisServer, _ servers: RedisClusterServers
+    ) async throws {
         try await eventually("the replica takes over", within: .seconds(30)) {
             try servers.view(of: replica).first?.slots.contains { $0.contains(slot) } == true
         }
-        try await master.restart()
-        try await FaultSite.waitUntilReplica(master, servers)
+    }
+
+    /// One of the two masters of a resharding dies. Its replica takes over, and people mend what is half moved.
+    private func killWhileMoving(
+        _ servers: RedisClusterServers, _ random: inout SeededGenerator
+    ) async throws {
+        let masters = servers.masters().shuffled(using: &random)
+        let victim = masters[Int.random(in: 0...1, using: &random)]
+        let slot = try #require(try servers.view(of: victim).first?.slots.last?.upperBound)
+        let replica = try #require(try servers.replicas(of: victim).first)
+        let delay = Duration.milliseconds(Int.random(in: 300...2000, using: &random))
+        // It fails, as it should.
+        async let resharding: Void? = try? servers.reshard(
+            FaultSite.slotsOfAReshard, from: masters[0], to: masters[1])
+        try await Task.sleep(for: delay)
+        victim.kill()
+        _ = await resharding
+        try await FaultSite.waitUntilTaken(slot, replica, servers)
+        try await victim.restart()
+        try await FaultSite.waitUntilReplica(victim, servers)
+        try await servers.fix()
+        try await servers.waitUntilHealthy()
     }
 
     /// Slots that hold streams with their checkpoints, markers, and plain keys go to another master with all that is
     /// in them, stay half moved for a moment, and come back.
     private func moveSlots(_ servers: RedisClusterServers, _ random: inout SeededGenerator) async throws {
-        let keys = try servers.masters().flatMap { try servers.keys(of: $0) }.sorted()
-        func some(_ count: Int, _ isWanted: (String) -> Bool) -> [String] {
-            Array(keys.filter(isWanted).shuffled(using: &random).prefix(count))
-        }
-        let streams = some(3) { $0.hasPrefix("changes:") }
-        let markers = some(3) { $0.hasPrefix("millrace:") && $0.hasSuffix(":marker") }
-        let plain = some(3) { $0.hasPrefix("k:") || $0.hasPrefix("h:") }
-        let slots = Set((streams + markers + plain).map { HashSlot(of: $0).number }).sorted()
+        let slots = try FaultSite.slots(on: servers.masters(), servers, &random)
         var moves: [(slot: Int, source: RedisServer)] = []
         for slot in slots {
             let source = try servers.owner(of: slot)
@@ -153,6 +204,20 @@ extension FaultSite {
             try await move(slot, to: try #require(others.randomElement(using: &random)), servers, &random)
         }
         for (slot, source) in moves { try await move(slot, to: source, servers, &random) }
+    }
+
+    /// Slots in which there is something, of each kind.
+    private static func slots(
+        on masters: [RedisServer], _ servers: RedisClusterServers, _ random: inout SeededGenerator
+    ) throws -> [Int] {
+        let keys = try masters.flatMap { try servers.keys(of: $0) }.sorted()
+        func some(_ isWanted: (String) -> Bool) -> [String] {
+            Array(keys.filter(isWanted).shuffled(using: &random).prefix(slotsOfAKind))
+        }
+        let streams = some { $0.hasPrefix("changes:") }
+        let markers = some { $0.hasPrefix("millrace:") && $0.hasSuffix(":marker") }
+        let plain = some { $0.hasPrefix("k:") || $0.hasPrefix("h:") }
+        return Set((streams + markers + plain).map { HashSlot(of: $0).number }).sorted()
     }
 
     private func move(

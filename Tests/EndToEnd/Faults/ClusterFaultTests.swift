@@ -29,7 +29,8 @@ import ZooKeeperClient
             let report = try await FaultReport.settled(bed, writer.final)
             report.print(fault.rawValue, rounds: rounds, acknowledged: writer.acknowledged)
             #expect(
-                report == .clean, "\(fault.rawValue), seed \(seed): \(report)\n\(site.errors.suffix(3000))")
+                report == .clean,
+                "\(fault.rawValue), seed \(seed): \(report)\n\(site.allErrors.suffix(20_000))")
             if let trace = fault.trace {
                 #expect(site.allErrors.contains(trace), "\(fault.rawValue): no trace of it")
             }

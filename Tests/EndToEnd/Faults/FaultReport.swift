@@ -15,7 +15,23 @@ struct FaultReport: Equatable {
     /// Stream entries that are older than one before them, per path.
     var reordered = 0
 
+    /// Some of what was counted, for whoever looks into it.
+    private(set) var examples: [String] = []
+
+    private static let maximumExamples = 12
+
     static let clean = FaultReport()
+
+    static func == (left: FaultReport, right: FaultReport) -> Bool { left.counts == right.counts }
+
+    private var counts: [Int] { [missing, stale, resurrected, duplicated, reordered] }
+
+    private mutating func count(
+        _ fault: WritableKeyPath<FaultReport, Int>, _ example: @autoclosure () -> String
+    ) {
+        self[keyPath: fault] += 1
+        if examples.count < FaultReport.maximumExamples { examples.append(example()) }
+    }
 
     /// Whether waiting may still mend it.
     var isConverged: Bool { missing == 0 && stale == 0 && resurrected == 0 }
@@ -69,9 +85,10 @@ struct FaultReport: Equatable {
     private mutating func compare(_ values: [(path: String, found: String?)], _ final: [String: String?]) {
         for (path, found) in values {
             switch (final[path] ?? nil, found) {
-            case (.some, nil): missing += 1
-            case (nil, .some): resurrected += 1
-            case (let wanted?, let found?) where wanted != found: stale += 1
+            case (let wanted?, nil): count(\.missing, "\(path): no key, not \(wanted)")
+            case (nil, let found?): count(\.resurrected, "\(path): key \(found), though deleted")
+            case (let wanted?, let found?) where wanted != found:
+                count(\.stale, "\(path): key \(found), not \(wanted)")
             default: break
             }
         }
@@ -79,22 +96,29 @@ struct FaultReport: Equatable {
 
     mutating func read(_ entries: [StreamEntry], _ final: [String: String?]) {
         var last: [String: StreamEntry] = [:]
-        var highest: [String: Int] = [:]
+        var highest: [String: (value: Int, id: String)] = [:]
         for entry in entries {
             guard let path = entry.fields["path"], final.keys.contains(path) else { continue }
             let value = entry.fields["data"].flatMap { Int($0) }
             if let before = last[path] {
                 if let value, let known = highest[path] {
-                    if value == known { duplicated += 1 }
-                    if value < known { reordered += 1 }
+                    if value == known.value {
+                        count(\.duplicated, "\(path): \(value) in \(known.id) and \(entry.id)")
+                    }
+                    if value < known.value {
+                        count(\.reordered, "\(path): \(known.value) in \(known.id), \(value) in \(entry.id)")
+                    }
                 } else if value == nil, before.fields["op"] == "d" {
-                    duplicated += 1
+                    count(\.duplicated, "\(path): deletes in \(before.id) and \(entry.id)")
                 }
             }
-            if let value { highest[path] = max(highest[path] ?? 0, value) }
+            if let value, value > highest[path]?.value ?? -1 { highest[path] = (value, entry.id) }
             last[path] = entry
         }
-        for (path, wanted) in final where last[path]?.fields["data"] != wanted { missing += 1 }
+        for (path, wanted) in final where last[path]?.fields["data"] != wanted {
+            let found = last[path].map { "\($0.fields["data"] ?? "nothing") in \($0.id)" } ?? "none"
+            count(\.missing, "\(path): last entry \(found), not \(wanted ?? "nothing")")
+        }
     }
 }
 
