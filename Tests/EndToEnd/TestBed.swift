@@ -9,38 +9,59 @@ import ZooKeeperClient
 struct TestBed {
     /// The one server, or the first of `ensemble`.
     let zookeeper: ZooKeeperServer
-    /// The one server, or the first master of `sentinels`.
+    /// The one server, or the first master of `sentinels` or of `cluster`.
     let redis: RedisServer
     let directory: TemporaryDirectory
     var ensemble: ZooKeeperEnsemble?
     var sentinels: RedisSentinelGroup?
+    var cluster: RedisClusterServers?
 
-    /// What a test needs beyond one server of each kind.
-    enum Kind { case single, ensemble, sentinels }
+    /// What a test needs beyond one server of each kind. A cluster has three masters, a replicated one a replica
+    /// of each.
+    enum Kind { case single, ensemble, sentinels, cluster, replicatedCluster }
 
     static func start(_ kind: Kind = .single, redis configuration: [String] = []) async throws -> TestBed {
         async let sentinels = kind == .sentinels ? RedisSentinelGroup.start() : nil
+        async let cluster = startCluster(kind, configuration)
         let ensemble = kind == .ensemble ? try await ZooKeeperEnsemble.start() : nil
         let zookeeper: ZooKeeperServer
         if let first = ensemble?.servers.first { zookeeper = first } else { zookeeper = try await .start() }
         let redis: RedisServer
         if let first = try await sentinels?.servers.first {
             redis = first
+        } else if let first = try await cluster?.servers.first {
+            redis = first
         } else {
             redis = try await RedisServer.start(configuration)
         }
         return TestBed(
             zookeeper: zookeeper, redis: redis, directory: try TemporaryDirectory(), ensemble: ensemble,
-            sentinels: try await sentinels)
+            sentinels: try await sentinels, cluster: try await cluster)
+    }
+
+    private static func startCluster(
+        _ kind: Kind, _ configuration: [String]
+    ) async throws -> RedisClusterServers? {
+        switch kind {
+        case .cluster: try await .start(extraConfiguration: configuration)
+        case .replicatedCluster: try await .start(replicas: 1, extraConfiguration: configuration)
+        case .single, .ensemble, .sentinels: nil
+        }
     }
 
     func stop() async {
         if let ensemble { await ensemble.stop() } else { await zookeeper.stop() }
-        if let sentinels { await sentinels.stop() } else { await redis.stop() }
+        if let cluster {
+            await cluster.stop()
+        } else if let sentinels {
+            await sentinels.stop()
+        } else {
+            await redis.stop()
+        }
     }
 
     var connectString: String { ensemble?.connectString ?? zookeeper.address }
-    var redisURL: String { sentinels?.url ?? redis.url }
+    var redisURL: String { sentinels?.url ?? cluster?.url ?? redis.url }
 
     /// Runs a test's body, then stops the servers, whatever the body did.
     static func with(
@@ -119,17 +140,7 @@ struct TestBed {
 
     /// All entries of a stream, oldest first.
     func stream(_ key: String) async throws -> [StreamEntry] {
-        let entries = try await redis("XRANGE", key, "-", "+").array ?? []
-        return entries.compactMap { entry in
-            guard let parts = entry.array, parts.count == 2, let id = parts[0].string,
-                let items = parts[1].array?.map({ $0.string ?? "" })
-            else { return nil }
-            var fields: [String: String] = [:]
-            for index in stride(from: 0, to: items.count - 1, by: 2) {
-                fields[items[index]] = items[index + 1]
-            }
-            return StreamEntry(id: id, fields: fields)
-        }
+        try await redis("XRANGE", key, "-", "+").array?.compactMap(StreamEntry.init) ?? []
     }
 
     /// Runs the body with a client of its own, the writer of the test.
@@ -160,6 +171,20 @@ struct TestBed {
 struct StreamEntry {
     var id: String
     var fields: [String: String]
+}
+
+extension StreamEntry {
+    /// One of those that `XRANGE` answers.
+    init?(_ entry: RESPValue) {
+        guard let parts = entry.array, parts.count == 2, let id = parts[0].string,
+            let items = parts[1].array?.map({ $0.string ?? "" })
+        else { return nil }
+        var fields: [String: String] = [:]
+        for index in stride(from: 0, to: items.count - 1, by: 2) {
+            fields[items[index]] = items[index + 1]
+        }
+        self.init(id: id, fields: fields)
+    }
 }
 
 let quietLogger: Logger = {

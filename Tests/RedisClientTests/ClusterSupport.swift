@@ -15,15 +15,6 @@ extension RedisClusterServers {
             logger: silent)
     }
 
-    /// How often the nodes have answered with an error of this prefix since they were started.
-    func errors(_ prefix: String) throws -> Int {
-        try servers.reduce(0) { sum, server in
-            let lines = try server.cli("INFO", "errorstats").split(whereSeparator: \.isNewline)
-            let count = lines.first { $0.hasPrefix("errorstat_\(prefix):count=") }?.split(separator: "=").last
-            return sum + (count.flatMap { Int($0) } ?? 0)
-        }
-    }
-
     func server(at address: RedisEndpoint.Address?) throws -> RedisServer {
         guard case .host(_, let port)? = address, let server = servers.first(where: { $0.port == port })
         else {

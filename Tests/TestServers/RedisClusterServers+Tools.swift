@@ -6,19 +6,29 @@ extension RedisClusterServers {
     ///
     /// - Throws: `TestServerError` with the end of what redis-cli said, where it gave up on the way.
     public func reshard(_ count: Int, from source: RedisServer, to target: RedisServer) async throws {
-        let output = "\(source.directoryPath)/reshard-\(UUID().uuidString).out"
+        try await cluster(
+            source, "reshard", "--cluster-from", try id(of: source), "--cluster-to", try id(of: target),
+            "--cluster-slots", "\(count)", "--cluster-yes")
+    }
+
+    /// `redis-cli --cluster fix`: what a resharding has left half moved when it broke off is moved to one side.
+    ///
+    /// - Throws: as `reshard`.
+    public func fix() async throws {
+        guard let first = masters().first else { throw TestServerError("no master runs") }
+        try await cluster(first, "fix", "--cluster-yes")
+    }
+
+    private func cluster(_ server: RedisServer, _ command: String, _ options: String...) async throws {
+        let output = "\(server.directoryPath)/\(command)-\(UUID().uuidString).out"
         defer { try? FileManager.default.removeItem(atPath: output) }
         let tool = try ServerProcess(
             executable: "redis-cli",
-            arguments: [
-                "--cluster", "reshard", "127.0.0.1:\(source.port)", "--cluster-from", try id(of: source),
-                "--cluster-to", try id(of: target), "--cluster-slots", "\(count)", "--cluster-yes",
-            ],
-            logFile: output)
+            arguments: ["--cluster", command, "127.0.0.1:\(server.port)"] + options, logFile: output)
         let status = try await tool.waitForExit(timeout: .seconds(300))
         guard status == 0 else {
             let said = String(decoding: FileManager.default.contents(atPath: output) ?? Data(), as: UTF8.self)
-            throw TestServerError("redis-cli --cluster reshard: status \(status): \(said.suffix(1_000))")
+            throw TestServerError("redis-cli --cluster \(command): status \(status): \(said.suffix(1_000))")
         }
     }
 

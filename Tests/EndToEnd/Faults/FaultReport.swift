@@ -1,4 +1,5 @@
 import RedisClient
+import TestServers
 import Testing
 
 /// What a fault did to what arrived, in five counts.
@@ -14,7 +15,23 @@ struct FaultReport: Equatable {
     /// Stream entries that are older than one before them, per path.
     var reordered = 0
 
+    /// Some of what was counted, for whoever looks into it.
+    private(set) var examples: [String] = []
+
+    private static let maximumExamples = 12
+
     static let clean = FaultReport()
+
+    static func == (left: FaultReport, right: FaultReport) -> Bool { left.counts == right.counts }
+
+    private var counts: [Int] { [missing, stale, resurrected, duplicated, reordered] }
+
+    private mutating func count(
+        _ fault: WritableKeyPath<FaultReport, Int>, _ example: @autoclosure () -> String
+    ) {
+        self[keyPath: fault] += 1
+        if examples.count < FaultReport.maximumExamples { examples.append(example()) }
+    }
 
     /// Whether waiting may still mend it.
     var isConverged: Bool { missing == 0 && stale == 0 && resurrected == 0 }
@@ -47,41 +64,61 @@ struct FaultReport: Equatable {
                 + "\(duplicated) | \(reordered)")
     }
 
-    /// Compares what the writer had acknowledged with the keys `k:<path>` and the stream `changes`.
+    /// Compares what the writer had acknowledged with the keys `k:<path>` and the stream `changes`; in a cluster
+    /// as `ClusterContents` has it.
     static func check(_ bed: TestBed, _ final: [String: String?]) async throws -> FaultReport {
         var report = FaultReport()
         let paths = final.keys.sorted()
-        let keys = try await bed.redis(["MGET"] + paths.map { "k:\($0)" }).array ?? []
-        for (path, key) in zip(paths, keys) {
-            switch (final[path] ?? nil, key.string) {
-            case (.some, nil): report.missing += 1
-            case (nil, .some): report.resurrected += 1
-            case (let wanted?, let found?) where wanted != found: report.stale += 1
+        if let cluster = bed.cluster {
+            let contents = try await ClusterContents.read(cluster, paths)
+            report.compare(contents.strings, final)
+            report.compare(contents.hashes, final)
+            report.read(contents.entries, final)
+        } else {
+            let keys = try await bed.redis(["MGET"] + paths.map { "k:\($0)" }).array ?? []
+            report.compare(zip(paths, keys).map { ($0, $1.string) }, final)
+            report.read(try await bed.stream("changes"), final)
+        }
+        return report
+    }
+
+    private mutating func compare(_ values: [(path: String, found: String?)], _ final: [String: String?]) {
+        for (path, found) in values {
+            switch (final[path] ?? nil, found) {
+            case (let wanted?, nil): count(\.missing, "\(path): no key, not \(wanted)")
+            case (nil, let found?): count(\.resurrected, "\(path): key \(found), though deleted")
+            case (let wanted?, let found?) where wanted != found:
+                count(\.stale, "\(path): key \(found), not \(wanted)")
             default: break
             }
         }
-        report.read(try await bed.stream("changes"), final)
-        return report
     }
 
     mutating func read(_ entries: [StreamEntry], _ final: [String: String?]) {
         var last: [String: StreamEntry] = [:]
-        var highest: [String: Int] = [:]
+        var highest: [String: (value: Int, id: String)] = [:]
         for entry in entries {
             guard let path = entry.fields["path"], final.keys.contains(path) else { continue }
             let value = entry.fields["data"].flatMap { Int($0) }
             if let before = last[path] {
                 if let value, let known = highest[path] {
-                    if value == known { duplicated += 1 }
-                    if value < known { reordered += 1 }
+                    if value == known.value {
+                        count(\.duplicated, "\(path): \(value) in \(known.id) and \(entry.id)")
+                    }
+                    if value < known.value {
+                        count(\.reordered, "\(path): \(known.value) in \(known.id), \(value) in \(entry.id)")
+                    }
                 } else if value == nil, before.fields["op"] == "d" {
-                    duplicated += 1
+                    count(\.duplicated, "\(path): deletes in \(before.id) and \(entry.id)")
                 }
             }
-            if let value { highest[path] = max(highest[path] ?? 0, value) }
+            if let value, value > highest[path]?.value ?? -1 { highest[path] = (value, entry.id) }
             last[path] = entry
         }
-        for (path, wanted) in final where last[path]?.fields["data"] != wanted { missing += 1 }
+        for (path, wanted) in final where last[path]?.fields["data"] != wanted {
+            let found = last[path].map { "\($0.fields["data"] ?? "nothing") in \($0.id)" } ?? "none"
+            count(\.missing, "\(path): last entry \(found), not \(wanted ?? "nothing")")
+        }
     }
 }
 
@@ -117,6 +154,48 @@ struct FaultReport: Equatable {
             #expect(report.stale == 1 && report.resurrected == 1)
             // Its key, and three last changes: a path that was deleted has none either, as it should.
             #expect(report.missing == 1 + 2)
+        }
+    }
+
+    /// The same of a cluster: its keys lie on all its nodes, and its streams are many.
+    @Test func aClusterIsHeldAgainstTheTree() async throws {
+        try await TestBed.with(.cluster) { bed in
+            let servers = try #require(bed.cluster)
+            func write(_ words: String...) throws {
+                let server = try servers.owner(of: HashSlot(of: words[1]).number)
+                try server.cli(words)
+            }
+            func add(_ path: String, _ fields: String...) throws {
+                let stream = ClusterContents.stream(of: path)
+                let server = try servers.owner(of: HashSlot(of: stream).number)
+                try server.cli(["XADD", stream, "*", "path", path] + fields)
+            }
+            var final: [String: String?] = [:]
+            for number in 0..<8 {
+                let path = "/t/g\(number)/n\(number)"
+                final[path] = "9"
+                try write("SET", "k:\(path)", "9")
+                try write("HSET", "h:\(path)", "data", "9")
+                for value in ["1", "9"] { try add(path, "op", "u", "data", value) }
+            }
+            #expect(try await FaultReport.check(bed, final) == .clean)
+            try await ClusterAudit.expectOrder(in: servers)
+
+            try write("DEL", "k:/t/g0/n0")
+            try write("SET", "k:/t/g1/n1", "8")
+            try write("HSET", "h:/t/g2/n2", "data", "7")
+            final["/t/g3/n3"] = String?.none
+            try add("/t/g3/n3", "op", "d")
+            try add("/t/g4/n4", "op", "u", "data", "9")
+            for value in ["8", "9"] { try add("/t/g5/n5", "op", "u", "data", value) }
+            final["/t/g6/n9"] = "1"
+            let report = try await FaultReport.check(bed, final)
+            // A key; another one, a hash and an entry of the path that nothing has been told of.
+            #expect(report.missing == 1 + 3)
+            #expect(report.stale == 2)
+            #expect(report.resurrected == 2)
+            #expect(report.duplicated == 2)
+            #expect(report.reordered == 1)
         }
     }
 }

@@ -5,7 +5,8 @@ import TestServers
 import Testing
 import ZooKeeperClient
 
-/// A pipeline with a proxy before each server that is alone.
+/// A pipeline with a proxy before each server that is alone. Nodes of a cluster announce their own ports, past any
+/// proxy.
 final class FaultSite {
     let bed: TestBed
     let writer: RecordingWriter
@@ -39,7 +40,8 @@ final class FaultSite {
         FaultSite(
             bed, try bed.definition(definition), writer,
             zookeeper: bed.ensemble == nil ? try await TCPProxy.start(to: bed.zookeeper.address) : nil,
-            redis: bed.sentinels == nil ? try await TCPProxy.start(to: "127.0.0.1:\(bed.redis.port)") : nil,
+            redis: bed.sentinels == nil && bed.cluster == nil
+                ? try await TCPProxy.start(to: "127.0.0.1:\(bed.redis.port)") : nil,
             silent: bed.sentinels == nil ? nil : try await TCPProxy.start(to: "127.0.0.1:\(bed.redis.port)"))
     }
 
@@ -70,6 +72,13 @@ final class FaultSite {
         try await eventually("it runs", within: .seconds(40)) { self.errors.contains("the tree is read") }
     }
 
+    /// A sink of a cluster looks at every slot before it delivers.
+    func waitForDelivery(sinks: Int) async throws {
+        try await eventually("it delivers", within: .seconds(60)) {
+            self.errors.matches(of: /delivery starts/).count == sinks
+        }
+    }
+
     func stop() async throws -> Int32? {
         let status = try await process?.stop()
         await zookeeper?.stop()
@@ -78,7 +87,7 @@ final class FaultSite {
         return status
     }
 
-    private func pause(_ milliseconds: ClosedRange<Int>, _ random: inout SeededGenerator) async throws {
+    func pause(_ milliseconds: ClosedRange<Int>, _ random: inout SeededGenerator) async throws {
         try await Task.sleep(for: .milliseconds(Int.random(in: milliseconds, using: &random)))
     }
 

@@ -20,10 +20,13 @@ final class RecordingWriter: Sendable {
     private static let resolveTimeout = Duration.seconds(60)
 
     private let seed: UInt64
+    private let groups: Int
     private let state = Mutex(State())
 
-    init(seed: UInt64) {
+    /// - Parameter groups: where there are any, the nodes are `/t/g<group>/n<number>` instead of `/t/n<number>`.
+    init(seed: UInt64, groups: Int = 0) {
         self.seed = seed
+        self.groups = groups
     }
 
     var acknowledged: Int { state.withLock { $0.acknowledged } }
@@ -31,6 +34,16 @@ final class RecordingWriter: Sendable {
     var final: [String: String?] { state.withLock { $0.histories.mapValues { $0.last ?? nil } } }
 
     func stop() { state.withLock { $0.isStopped = true } }
+
+    /// Creates what its nodes are in: `/t`, and the groups.
+    func prepare(_ client: ZooKeeperClient) async throws {
+        try await client.create("/t", "0")
+        for group in 0..<groups { try await client.create("/t/g\(group)", "0") }
+    }
+
+    private func path(_ number: Int) -> String {
+        groups == 0 ? "/t/n\(number)" : "/t/g\(number % groups)/n\(number)"
+    }
 
     /// Writes until `stop`. Each lane has paths of its own, so the order of a path is the order of its answers.
     func run(_ client: ZooKeeperClient) async throws {
@@ -44,7 +57,7 @@ final class RecordingWriter: Sendable {
         var random = SeededGenerator(seed: seed &+ UInt64(lane))
         while !state.withLock({ $0.isStopped }) {
             let number = Int.random(in: 0..<RecordingWriter.nodesPerLane, using: &random)
-            let path = "/t/n\(number * RecordingWriter.lanes + lane)"
+            let path = path(number * RecordingWriter.lanes + lane)
             let exists = state.withLock { $0.histories[path]?.last.flatMap { $0 } != nil }
             let value = nextValue()
             do {
