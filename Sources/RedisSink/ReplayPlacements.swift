@@ -49,10 +49,11 @@ struct ReplayPlacements {
     /// The checkpoint's field `r`: per place a line `<letter> <offset> <id> <bytes of the key> <key>`.
     var record: Bytes { record { _ in true } }
 
-    /// The same of some streams.
+    /// The same of the letters that go, at least in part, into some streams: a letter is written when all of it is.
     func record(of isWanted: (Bytes) -> Bool) -> Bytes {
+        let letters = Set(places.filter { isWanted($0.key) }.map(\.number))
         var bytes: Bytes = []
-        for place in places where isWanted(place.key) {
+        for place in places where letters.contains(place.number) {
             bytes += "\(place.number) \(place.offset) \(place.id.text) \(place.key.count) ".utf8
             bytes += place.key
             bytes.append(UInt8(ascii: "\n"))

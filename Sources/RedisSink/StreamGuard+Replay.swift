@@ -50,7 +50,7 @@ extension StreamGuard {
         _ errors: [Int: RedisServerError], _ batch: MappedBatch, _ reader: some KeyReader
     ) async throws -> [Int: RedisServerError] {
         var real = errors
-        for (index, error) in errors where error.message.contains("equal or smaller than the target stream") {
+        for (index, error) in errors where error.isOfAnEntryBelow {
             let places = placements?.places.filter { $0.number == batch.letters[index] } ?? []
             if try await StreamGuard.holds(places, reader) { real[index] = nil }
         }

@@ -90,7 +90,7 @@ final class StreamGuard {
     ) async throws -> [Int: RedisServerError] {
         if batch.isReplay { return try await refusals(errors, batch, reader) }
         var real = errors
-        for (index, error) in errors where error.message.contains("equal or smaller than the target stream") {
+        for (index, error) in errors where error.isOfAnEntryBelow {
             let change = batch.changes[index]
             let id = StreamID(
                 generation: max(change.generation, basis.checkpoint.floor), offset: change.offset, index: 0)
@@ -155,5 +155,17 @@ final class StreamGuard {
             minimum = (id, .now + StreamGuard.trimInterval)
             return .minimumID(id)
         }
+    }
+}
+
+extension RedisServerError {
+    /// The stream has an entry of this ID or a higher one.
+    var isOfAnEntryBelow: Bool { message.contains("equal or smaller than the target stream") }
+}
+
+extension [Int: RedisServerError] {
+    /// Of several errors of one change: one that cannot be explained away counts more.
+    mutating func note(_ error: RedisServerError, for change: Int) {
+        if self[change]?.isOfAnEntryBelow ?? true { self[change] = error }
     }
 }

@@ -66,9 +66,7 @@ struct Transaction {
             if case .error(let error) = results[dataCount] { return .fatal(error) }
             var refused: [Int: RedisServerError] = [:]
             for (index, result) in results.prefix(dataCount).enumerated() {
-                if case .error(let error) = result, refused[owners[index]] == nil {
-                    refused[owners[index]] = error
-                }
+                if case .error(let error) = result { refused.note(error, for: owners[index]) }
             }
             return .executed(refused)
         case .null:

@@ -32,8 +32,8 @@ actor DeliveryFeed {
         var gap: Range<Int64>?
     }
 
-    /// Changes handed out at once; a transaction of this size is far below any server's limit.
-    private static let portionChanges = 1000
+    /// Changes handed out at once: a transaction that keeps a Redis for a few milliseconds.
+    private static let portionChanges = 2000
     private static let portionBytes = 1 << 20
 
     init(directory: FilePath, mapper: Mapper, sinkIndex: Int, sinkName: String) {

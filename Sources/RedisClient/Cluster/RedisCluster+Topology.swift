@@ -64,7 +64,8 @@ extension RedisCluster {
         }
     }
 
-    func doubtTopology() {
+    /// The map is asked for again before the next use that it is due for: at most once a second.
+    public func doubtTopology() {
         state.withLock { $0.gate.doubt() }
     }
 

@@ -14,7 +14,8 @@ struct NodeLink {
 
     enum Finding {
         case master(NodeLink)
-        case replica
+        /// Of a master, `host:port`, with the data of this history.
+        case replica(of: String, history: String)
     }
 
     /// - Parameters:
@@ -51,7 +52,10 @@ struct NodeLink {
             fields[line[..<colon]] = line[line.index(after: colon)...]
         }
         guard let role = fields["role"], let history = fields["master_replid"] else { throw malformed }
-        guard role == "master" else { return .replica }
+        guard role == "master" else {
+            let master = "\(fields["master_host"] ?? ""):\(fields["master_port"] ?? "")"
+            return .replica(of: master, history: String(history))
+        }
         var link = NodeLink(
             connection: connection, history: String(history),
             predecessor: String(fields["master_replid2"] ?? ""), client: client(replies[0]))

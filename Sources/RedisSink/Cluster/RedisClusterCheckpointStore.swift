@@ -79,8 +79,12 @@ public struct RedisClusterCheckpointStore: CheckpointStore {
             nodes.append(
                 NodeCheckpoint(node: "\(master.address)", slots: SlotList(slots).text, checkpoint: lowest))
         }
-        guard var checkpoint = nodes.compactMap(\.checkpoint).min(by: { $0.confirmed < $1.confirmed }) else {
-            return (found.all.first?.checkpoint, nodes)
+        let lowest = nodes.compactMap(\.checkpoint).min { $0.confirmed < $1.confirmed }
+        guard var checkpoint = lowest ?? found.all.first?.checkpoint else { return (nil, nodes) }
+        if nodes.contains(where: { $0.checkpoint == nil }) {
+            // It begins anew, or with the log's start.
+            checkpoint.confirmed = 0
+            checkpoint.sent = 0
         }
         for (_, other) in found.all {
             checkpoint.epoch = max(checkpoint.epoch, other.epoch)

@@ -9,8 +9,6 @@ extension RedisClusterSink {
     func claim(_ context: SinkContext) async throws -> Int64 {
         let topology = try await cluster.currentTopology()
         let records = try await readAll(topology)
-        let policy = try Claim(
-            nil, context: context, configuration: configuration, key: checkpointKey(firstSlot))
         var claims: [HashSlot: Claim] = [:]
         for (slot, record) in records.checkpoints {
             claims[slot] = try claim(record, checkpointKey(slot), context)
@@ -24,13 +22,28 @@ extension RedisClusterSink {
         settled = all.map(\.checkpoint.settled).min() ?? .none
         floor = all.map(\.checkpoint.floor).max() ?? 0
         if let above = all.compactMap(\.generationAbove).max() {
-            floor = max(floor, try await context.startGeneration(above))
+            // Attempts share one: generations are few.
+            let taken = takenGeneration.flatMap { $0 > above ? $0 : nil }
+            let started = if let taken { taken } else { try await context.startGeneration(above) }
+            takenGeneration = started
+            floor = max(floor, started)
         }
 
-        // A sink that has been delivered to has lost what nobody speaks for.
         let isNew = records.isEmpty
-        let missing = isNew ? policy.checkpoint.confirmed : context.startOffset
-        var missesChanges = isNew ? policy.missesChanges : false
+        let missing: Int64
+        var missesChanges = false
+        if isNew {
+            let policy = try Claim(
+                nil, context: context, configuration: configuration, key: checkpointKey(firstSlot))
+            missing = policy.checkpoint.confirmed
+            missesChanges = policy.missesChanges
+        } else if configuration.onMissingCheckpoint == .latest {
+            // What came before the first start was not asked for, and nobody knows better where that was.
+            missing = all.map(\.checkpoint.confirmed).min() ?? context.startOffset
+        } else {
+            // A sink that has been delivered to has lost what nobody speaks for.
+            missing = context.startOffset
+        }
         let speakers = records.speakers(topology)
         var positions = [Int64](repeating: missing, count: HashSlot.count)
         for slot in HashSlot.all where topology.master(of: slot) != nil {
@@ -51,6 +64,8 @@ extension RedisClusterSink {
         known = nil
         try await placeMarkers(topology)
         know(topology)
+        established = Set(links.values.map(\.history))
+        await remove(Set(records.markers.map(\.key)))
         await warnAboutEviction(topology)
         try await waitForPredecessor(records, context)
         return confirmed
@@ -134,6 +149,9 @@ extension RedisClusterSink {
             "the sink was another host's or log's: waiting until it must have noticed",
             metadata: ["owner": "\(other.owner)", "wait": "\(configuration.takeOverPause)"])
         try await Task.sleep(for: configuration.takeOverPause)
+        // It may have written over our markers.
+        for node in placements.keys { placements[node]?.isStale = true }
+        known = nil
     }
 
     private static func host(_ owner: String) -> Substring {

@@ -7,6 +7,8 @@ struct MarkerPlacement {
     var key: String
     var slot: HashSlot
     var slots: SlotList
+    /// The node's id.
+    var node: String
     /// What it is known to hold.
     var last: Checkpoint
     /// What was sent since; it may have arrived or not.
@@ -25,7 +27,7 @@ extension RedisClusterSink {
         for slot in HashSlot.all {
             if let owner = topology.master(of: slot) { lists[owner.address, default: []].append(slot) }
         }
-        var stale = Set(placements.values.map(\.key))
+        let stale = Set(placements.values.map(\.key))
         let nodes = topology.masters.sorted { left, right in
             gain(lists[left.address]?.count ?? 0, left) > gain(lists[right.address]?.count ?? 0, right)
         }
@@ -34,8 +36,12 @@ extension RedisClusterSink {
             try await placeMarker(node, slots)
         }
         placements = placements.filter { lists[$0.key] != nil }
-        stale.subtract(placements.values.map(\.key))
-        for key in stale {
+        await remove(stale)
+    }
+
+    /// Removes markers that are nobody's any more.
+    func remove(_ keys: Set<String>) async {
+        for key in keys.subtracting(placements.values.map(\.key)) {
             _ = try? await cluster.send(
                 "UNLINK", key, key: key, deadline: .now + RedisClusterSink.lookInterval)
         }
@@ -48,7 +54,8 @@ extension RedisClusterSink {
     private func placeMarker(_ node: ClusterTopology.Node, _ slots: [HashSlot]) async throws {
         guard let link = links[node.address] else { return }
         let list = SlotList(slots)
-        if let placement = placements[node.address], placement.slots == list, !placement.isStale,
+        if let placement = placements[node.address], placement.slots == list, placement.node == node.id ?? "",
+            !placement.isStale,
             !avoided.contains(placement.slot)
         {
             return
@@ -73,9 +80,11 @@ extension RedisClusterSink {
                 guard ErrorClass(error) != .record else { throw fatal(error, node.address) }
                 throw RedisError(code: .server(error), message: error.message)
             }
-            placements[node.address] = MarkerPlacement(key: key, slot: slot, slots: list, last: checkpoint)
+            placements[node.address] = MarkerPlacement(
+                key: key, slot: slot, slots: list, node: node.id ?? "", last: checkpoint)
             return
         }
+        avoided.subtract(slots)
         throw RedisClusterError(
             code: .tryAgain, message: "every slot is on its way to another node", node: node.address)
     }
@@ -99,7 +108,7 @@ extension RedisClusterSink {
             ahead: nil)
         lastMarked = .now
         let round = try await send(&none, CommandEncoder(trim: nil, usesServerIDs: false), isForAll: true)
-        if let cause = round.cause { try await wait(cause) }
+        if let cause = round.cause { try await wait(cause) } else { backoff.reset() }
     }
 
     /// What a node's marker held before a round, and the answer to writing it.
@@ -107,8 +116,12 @@ extension RedisClusterSink {
         _ node: RedisEndpoint.Address, read: RESPValue, written: RESPValue
     ) throws {
         guard let placement = placements[node] else { return }
-        let replies = [read, written]
-        switch cluster.obstacle(in: replies, slot: placement.slot, node: node)?.code {
+        let obstacle = cluster.obstacle(in: [read, written], slot: placement.slot, node: node)
+        if obstacle != nil || read.isError || written.isError {
+            // What an error answers was not written.
+            placements[node]?.pending.removeLast()
+        }
+        switch obstacle?.code {
         case nil: break
         case .ask?, .tryAgain?:
             avoided.insert(placement.slot)
@@ -118,13 +131,15 @@ extension RedisClusterSink {
             known = nil
             return
         }
-        let found = try CheckpointRecord.parse(read, key: placement.key)
-        if let found, isForeign(found) { throw fenced(found) }
-        if case .error(let error) = written {
-            guard ErrorClass(error) != .record else { throw fatal(error, node) }
-            // It passes, and the marker of before holds.
-            return
+        for case .error(let error) in [read, written] {
+            switch ErrorClass(error) {
+            case .passing: return
+            case .reconnect: return forget(node)
+            case .record, .cluster: throw fatal(error, node)
+            }
         }
+        let found = try Marker.parse(read, key: placement.key)
+        if let found, isForeign(found.checkpoint) { throw fenced(found.checkpoint) }
         if !placement.holds(found) {
             // The data has gone back, and the connection has not noticed; or it was emptied.
             for slot in placement.slots.slots { homes[slot.number] = nil }
@@ -146,13 +161,26 @@ extension RedisClusterSink {
             do {
                 if let offset = try await reconcile(work) { return offset }
                 let nodes = Dictionary(grouping: waiting) { known?.master(of: $0)?.address }
-                for case (let node?, let slots) in nodes {
-                    guard let link = links[node], let placement = placements[node] else { continue }
+                for (node, slots) in nodes {
+                    guard let node, let link = links[node], let placement = placements[node],
+                        let marker = markerCheckpoint(node)
+                    else {
+                        cluster.doubtTopology()
+                        try await self.wait("nobody serves slot \(slots[0])")
+                        continue
+                    }
                     var batch = RedisCommandBatch()
                     // WAIT waits for what its own connection has written: on a new one that has to be something.
-                    CheckpointRecord.appendWrite(of: placement.last, key: placement.key, to: &batch)
+                    Marker.appendRead(key: placement.key, to: &batch)
+                    CheckpointRecord.appendWrite(of: marker, key: placement.key, to: &batch)
                     batch.append("WAIT", "\(wait.replicas)", "\(wait.timeoutMilliseconds)")
+                    placements[node]?.pending.append(marker)
                     let replies = try await cluster.send(batch, to: node, on: link.connection).replies
+                    guard replies.count == 3 else {
+                        throw RedisError(code: .protocolViolation, message: "answers of another number")
+                    }
+                    try takeMarker(node, read: replies[0], written: replies[1])
+                    guard known != nil else { continue }
                     switch replies.last {
                     case .integer(let count)? where count >= wait.replicas:
                         waiting.subtract(slots)
@@ -178,11 +206,15 @@ extension RedisClusterSink {
 
 extension MarkerPlacement {
     /// Whether that is what was written last, or before it.
-    fileprivate func holds(_ found: Checkpoint?) -> Bool {
-        guard let found else { return false }
+    fileprivate func holds(_ found: Marker?) -> Bool {
+        guard let found, found.slots == slots, found.node == node else { return false }
         return ([last] + pending).contains { known in
-            known.epoch == found.epoch && known.confirmed == found.confirmed
-                && known.written == found.written
+            known.epoch == found.checkpoint.epoch && known.confirmed == found.checkpoint.confirmed
+                && known.written == found.checkpoint.written
         }
     }
+}
+
+extension RESPValue {
+    fileprivate var isError: Bool { if case .error = self { true } else { false } }
 }

@@ -11,11 +11,19 @@ extension RedisClusterSink {
         var isRedirected = false
     }
 
+    /// Units for a node: its own, with its marker, or of slots on their way to it.
+    private struct Share {
+        var node: RedisEndpoint.Address
+        var units: [Int]
+        var hasMarker: Bool
+    }
+
     /// One node's part of a round, as it was sent.
     private struct Part: Sendable {
         var node: RedisEndpoint.Address
         var commands = RedisCommandBatch()
         var link: ClusterConnectionID
+        var history: String
         /// Units by index, each with the number of its replies; those after `ASKING` count it.
         var units: [(index: Int, replies: Int)] = []
         /// The marker that the last command writes; the first one reads it.
@@ -35,20 +43,27 @@ extension RedisClusterSink {
         for (index, unit) in work.units.enumerated() where unit.isOpen {
             switch unit.target {
             case .asking(let address):
-                if links[address] == nil { links[address] = try await inspect(address) }
-                byGuest[address, default: []].append(index)
+                do {
+                    if links[address] == nil { links[address] = try await inspect(address) }
+                    byGuest[address, default: []].append(index)
+                } catch let error as RedisClusterError {
+                    // It may be gone, or the move given up: the owner knows.
+                    work.units[index].target = .owner
+                    round.cause = "\(error)"
+                }
             case .owner:
                 let master = owners[unit.slot.number]
                 if master >= 0 {
                     byMaster[Int(master)].append(index)
                 } else {
                     round.cause = "nobody serves slot \(unit.slot)"
+                    cluster.doubtTopology()
                 }
             }
         }
-        var shares = byGuest.map { (node: $0.key, units: $0.value) }
+        var shares = byGuest.map { Share(node: $0.key, units: $0.value, hasMarker: false) }
         for (node, units) in zip(masters, byMaster) where isForAll || !units.isEmpty {
-            shares.append((node, units))
+            shares.append(Share(node: node, units: units, hasMarker: true))
         }
         // All are heard before any trouble is acted upon: whatever was executed is known then.
         var trouble: (any Error)?
@@ -69,12 +84,15 @@ extension RedisClusterSink {
 
     /// Each node's part goes out as soon as it is encoded.
     private func answers(
-        to shares: [(node: RedisEndpoint.Address, units: [Int])], _ work: ClusterWork,
+        to shares: [Share], _ work: ClusterWork,
         _ encoder: CommandEncoder
     ) async -> [(Part, Result<ClusterNodeReplies, RedisClusterError>)] {
         await withTaskGroup(of: (Part, Result<ClusterNodeReplies, RedisClusterError>).self) { group in
             for share in shares {
-                guard let part = part(share.node, share.units, work, encoder) else { continue }
+                guard
+                    let part = part(
+                        share.node, share.units, hasMarker: share.hasMarker, work, encoder)
+                else { continue }
                 group.addTask { [cluster] in
                     do throws(RedisClusterError) {
                         return (
@@ -95,12 +113,13 @@ extension RedisClusterSink {
     // MARK: Sending
 
     private func part(
-        _ node: RedisEndpoint.Address, _ units: [Int], _ work: ClusterWork, _ encoder: CommandEncoder
+        _ node: RedisEndpoint.Address, _ units: [Int], hasMarker: Bool, _ work: ClusterWork,
+        _ encoder: CommandEncoder
     ) -> Part? {
         guard let context, let link = links[node] else { return nil }
-        var part = Part(node: node, link: link.connection)
-        if let placement = placements[node] {
-            CheckpointRecord.appendRead(key: placement.key, to: &part.commands)
+        var part = Part(node: node, link: link.connection, history: link.history)
+        if hasMarker, let placement = placements[node] {
+            Marker.appendRead(key: placement.key, to: &part.commands)
             part.marker = markerCheckpoint(node)
         }
         for index in units {
@@ -190,24 +209,25 @@ extension RedisClusterSink {
             start += count
             if case .asking = work.units[index].target { own = own.dropFirst() }
             if let next = part.checkpoints[index] {
-                try await take(own, transaction: next, index, part.node, &work, &round)
+                try await take(own, transaction: next, index, part, &work, &round)
             } else {
-                try take(own, index, part.node, &work, &round)
+                try take(own, index, part, &work, &round)
             }
         }
     }
 
     /// Replies to a write of a key.
     private func take(
-        _ replies: ArraySlice<RESPValue>, _ index: Int, _ node: RedisEndpoint.Address,
+        _ replies: ArraySlice<RESPValue>, _ index: Int, _ part: Part,
         _ work: inout ClusterWork, _ round: inout Round
     ) throws {
+        let node = part.node
         // Of a transaction the commands' own errors are in the answer to EXEC.
         var errors = replies.lazy.compactMap { if case .error(let error) = $0 { error } else { nil } }.first
         if errors == nil, case .array(let results)? = replies.last, replies.count > 1 {
             errors = results.lazy.compactMap { if case .error(let error) = $0 { error } else { nil } }.first
         }
-        guard let error = errors else { return finish(index, node, &work) }
+        guard let error = errors else { return finish(index, part, &work) }
         if isObstacle(replies, index, node, &work, &round) { return }
         switch ErrorClass(error) {
         case .passing: round.cause = round.cause ?? error.message
@@ -221,18 +241,20 @@ extension RedisClusterSink {
 
     /// The reply to a slot's transaction.
     private func take(
-        _ replies: ArraySlice<RESPValue>, transaction next: Checkpoint, _ index: Int,
-        _ node: RedisEndpoint.Address, _ work: inout ClusterWork, _ round: inout Round
+        _ replies: ArraySlice<RESPValue>, transaction next: Checkpoint, _ index: Int, _ part: Part,
+        _ work: inout ClusterWork, _ round: inout Round
     ) async throws {
+        let node = part.node
         guard let reply = replies.last else { return }
         let slot = work.units[index].slot
         switch try SlotTransaction.outcome(reply, key: checkpointKey(slot)) {
         case .executed(let errors):
             let resendBelow = checkpoints[slot]?.resendBelow ?? 0
-            checkpoints[slot] = .init(checkpoint: next, resendBelow: resendBelow)
+            // Should what follows fail, this is sent again, and finds its entries.
+            checkpoints[slot] = .init(checkpoint: next, resendBelow: next.sent)
             var changes: [Int: RedisServerError] = [:]
             for (number, error) in errors where work.units[index].writes.indices.contains(number) {
-                changes[work.units[index].writes[number].change] = error
+                changes.note(error, for: work.units[index].writes[number].change)
             }
             if !changes.isEmpty {
                 let streams = work.units[index].streams
@@ -241,7 +263,7 @@ extension RedisClusterSink {
                     ClusterKeyReader(cluster: cluster), isInTransaction: streams.contains)
             }
             for (change, error) in changes { work.refuse(change, in: slot, error) }
-            finish(index, node, &work)
+            finish(index, part, &work)
         case .conflict(let found):
             try conflict(slot, found)
             round.isRedirected = true
@@ -298,13 +320,13 @@ extension RedisClusterSink {
         return true
     }
 
-    private func finish(_ index: Int, _ node: RedisEndpoint.Address, _ work: inout ClusterWork) {
+    private func finish(_ index: Int, _ part: Part, _ work: inout ClusterWork) {
         work.units[index].isOpen = false
         backoff.reset()
-        guard case .asking = work.units[index].target, let history = links[node]?.history else { return }
+        guard case .asking = work.units[index].target else { return }
         let slot = work.units[index].slot
-        let since = guests[slot]?[history] ?? work.batch.offsets.lowerBound
-        guests[slot, default: [:]][history] = min(since, work.batch.offsets.lowerBound)
+        let since = min(guests[slot]?[part.history]?.since ?? .max, work.batch.offsets.lowerBound)
+        guests[slot, default: [:]][part.history] = Guest(node: part.node, since: since)
     }
 
     private func fail(

@@ -11,7 +11,9 @@ extension RedisClusterSink {
     func reconcile(_ work: ClusterWork?) async throws -> Int64? {
         guard let context else { throw RedisSink.notStarted }
         var topology = try await cluster.currentTopology()
-        if topology == known, topology.masters.allSatisfy({ links[$0.address] != nil }) { return nil }
+        if owedRewind == nil, topology == known, topology.masters.allSatisfy({ links[$0.address] != nil }) {
+            return nil
+        }
         try await inspectMasters(topology)
         var moves = await moves(topology)
         if moves.areUnclear {
@@ -21,12 +23,12 @@ extension RedisClusterSink {
             moves = await self.moves(topology)
         }
         var losses = try await examine(moves, topology, context)
-        losses.merge(lostGuests()) { min($0, $1) }
+        losses.merge(await lostGuests()) { min($0, $1) }
         if !losses.isEmpty { goBack(losses, work) }
         try await placeMarkers(topology)
         if topology != known { avoided = [] }
         know(topology)
-        established.formUnion(topology.masters.compactMap { links[$0.address]?.history })
+        established.formUnion(links.values.map(\.history))
         defer { owedRewind = nil }
         return owedRewind
     }
@@ -64,6 +66,9 @@ extension RedisClusterSink {
         }
         ghosts[address] = nil
         let replies = answer.replies.dropFirst(ghost == nil ? 0 : 1)
+        for case .error(let error) in replies.dropFirst() where ErrorClass(error) == .record {
+            throw fatal(error, address)
+        }
         switch try NodeLink.read(replies, connection: answer.connection, loadsScript: loadsScript) {
         case .master(let link):
             return link
@@ -111,10 +116,15 @@ extension RedisClusterSink {
                 if let answer = known[history] {
                     isMove = answer
                 } else {
-                    isMove = await hasMoved(from: history, to: link)
+                    isMove = await hasMoved(from: history, to: link, at: master.address)
                     known[history] = isMove
                 }
                 if isMove { group.moved.append(slot) } else { group.unclear.append(slot) }
+            }
+            if !group.unclear.isEmpty {
+                // Whatever has come may have been lost here.
+                group.unclear += group.moved
+                group.moved = []
             }
             if !group.moved.isEmpty || !group.unclear.isEmpty { moves.groups.append(group) }
         }
@@ -122,18 +132,28 @@ extension RedisClusterSink {
     }
 
     /// Whether slots have come to a node with their keys: it has not taken the place of the node that had them, nor has
-    /// anybody else, and that one is still there or this one is an old acquaintance.
-    private func hasMoved(from history: String, to link: NodeLink) async -> Bool {
-        guard !links.values.contains(where: { $0.predecessor == history }) else { return false }
-        if established.contains(link.history) { return true }
-        guard
-            let address = links.first(where: { $0.value.history == history })?.key,
-            let answer = try? await cluster.send(
-                NodeLink.question(ghost: nil, loadsScript: false), to: address),
-            case .master(let now)? = try? NodeLink.read(
-                answer.replies[...], connection: answer.connection, loadsScript: false)
+    /// anybody else, and that one still has its data, or has given its last slots away and follows the node since.
+    private func hasMoved(from history: String, to link: NodeLink, at node: RedisEndpoint.Address) async
+        -> Bool
+    {
+        guard !links.values.contains(where: { $0.predecessor == history }),
+            let old = links.first(where: { $0.value.history == history })?.key ?? retired[history]
         else { return false }
-        return now.history == history
+        switch await look(at: old) {
+        case .master(let now)?: return now.history == history
+        case .replica(let master, let its)?:
+            // Not by failovers that followed each other unseen: this one has been a master all the time.
+            let isOld = established.contains(link.history) || link.predecessor.allSatisfy { $0 == "0" }
+            return isOld && (its == link.history || master == "\(node)")
+        case nil: return false
+        }
+    }
+
+    /// `nil` where it does not tell.
+    private func look(at node: RedisEndpoint.Address) async -> NodeLink.Finding? {
+        let question = NodeLink.question(ghost: nil, loadsScript: false)
+        guard let answer = try? await cluster.send(question, to: node) else { return nil }
+        return try? NodeLink.read(answer.replies[...], connection: answer.connection, loadsScript: false)
     }
 
     /// Finds out what is lost of slots that have another home than they had.
@@ -177,7 +197,8 @@ extension RedisClusterSink {
                     ? [try claim(lost: nil, slot, context)]
                     : try spoken.map { record throws(PipelineError) in try claim(lost: record, slot, context)
                     }
-                losses[slot] = claims.map(\.checkpoint.confirmed).max()
+                // Somebody else may have been further; we have not.
+                losses[slot] = claims.map(\.checkpoint.confirmed).max().map { min($0, position(of: slot)) }
                 missesChanges = missesChanges || claims.allSatisfy(\.missesChanges)
             }
             for slot in group.moved { try examine(slot, isMoved: true) }
@@ -190,7 +211,7 @@ extension RedisClusterSink {
             placements[group.node.address]?.isStale = true
             for slot in group.moved + group.unclear {
                 homes[slot.number] = group.link.history
-                guests[slot] = nil
+                guests[slot]?[group.link.history] = nil
             }
         }
         if !losses.isEmpty { guardian.forget() }
@@ -212,13 +233,20 @@ extension RedisClusterSink {
     }
 
     /// Slots on their way, of which a part lay at a node that has lost its data or is gone.
-    private func lostGuests() -> [HashSlot: Int64] {
+    private func lostGuests() async -> [HashSlot: Int64] {
         guard !guests.isEmpty else { return [:] }
-        let alive = Set(links.values.map(\.history))
+        guests = guests.filter { !$0.value.isEmpty }
+        var areAlive = Dictionary(links.values.map { ($0.history, true) }) { first, _ in first }
         var lost: [HashSlot: Int64] = [:]
         for (slot, histories) in guests {
-            for (history, offset) in histories where !alive.contains(history) {
-                lost[slot] = min(lost[slot] ?? offset, offset)
+            for (history, guest) in histories {
+                if areAlive[history] == nil {
+                    let finding = await look(at: guest.node)
+                    areAlive[history] =
+                        if case .master(let now)? = finding { now.history == history } else { false }
+                }
+                guard areAlive[history] == false else { continue }
+                lost[slot] = min(lost[slot] ?? guest.since, guest.since)
                 guests[slot]?[history] = nil
             }
         }
@@ -245,7 +273,9 @@ extension RedisClusterSink {
         var positions = ahead ?? [Int64](repeating: 0, count: HashSlot.count)
         for slot in HashSlot.all {
             let reached = unsettled.contains(slot) ? confirmed : done
-            positions[slot.number] = losses[slot] ?? max(positions[slot.number], reached)
+            // What was done of a batch that is to be told again for other slots counts once.
+            let position = owedRewind == nil ? max(positions[slot.number], reached) : positions[slot.number]
+            positions[slot.number] = min(losses[slot] ?? position, position)
         }
         ahead = positions
         let offset = min(confirmed, losses.values.min() ?? confirmed)

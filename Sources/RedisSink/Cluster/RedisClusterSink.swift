@@ -34,6 +34,8 @@ public actor RedisClusterSink: ChangeSink {
     /// Stream IDs are at least of this generation; of some slots of a higher one.
     var floor: UInt16 = 0
     var floors: [HashSlot: UInt16] = [:]
+    /// Started for a take-over.
+    var takenGeneration: UInt16?
     /// Delivery has to go back to it before anything else.
     var owedRewind: Int64?
     var snapshotAskedAt: Int64?
@@ -46,16 +48,16 @@ public actor RedisClusterSink: ChangeSink {
     /// By slot the position of its master; -1 where it has none.
     var owners = [Int16](repeating: -1, count: HashSlot.count)
     var links: [RedisEndpoint.Address: NodeLink] = [:]
+    /// Histories of masters that have been seen before.
+    var established: Set<String> = []
     /// By history who had it last; no master any more.
     var retired: [String: RedisEndpoint.Address] = [:]
     /// Connections that ended with something under way.
     var ghosts: [RedisEndpoint.Address: [String]] = [:]
     /// By slot: the history that its data is part of.
     var homes = [String?](repeating: nil, count: HashSlot.count)
-    /// Of nodes that have served slots before.
-    var established: Set<String> = []
-    /// By slot on its way: histories that have been written to besides, and from which offset on.
-    var guests: [HashSlot: [String: Int64]] = [:]
+    /// By slot on its way: histories that have been written to besides.
+    var guests: [HashSlot: [String: Guest]] = [:]
     var checkpoints: [HashSlot: StreamGuard.Basis] = [:]
     var placements: [RedisEndpoint.Address: MarkerPlacement] = [:]
     /// Slots that a marker could not be written to.
@@ -63,8 +65,14 @@ public actor RedisClusterSink: ChangeSink {
     var lastMarked = ContinuousClock.now
     var lastRefreshed = ContinuousClock.now
 
+    struct Guest {
+        var node: RedisEndpoint.Address
+        /// The first offset that was written there.
+        var since: Int64
+    }
+
     static let lookInterval = Duration.seconds(1)
-    private static let refreshInterval = Duration.seconds(2)
+    private static let refreshInterval = Duration.seconds(1)
     /// Rounds after a redirection that follow at once.
     private static let quickRounds = 5
 
@@ -103,10 +111,14 @@ public actor RedisClusterSink: ChangeSink {
         while true {
             try Task.checkCancellation()
             do {
+                try await refresh()
                 if let offset = try await reconcile(work) { return .rewound(to: offset) }
                 guard work.isOpen else { break }
                 let encoder = try await encoder(for: batch)
-                let round = try await send(&work, encoder)
+                // Nodes that get nothing are heard every second all the same.
+                let isForAll = .now - lastMarked >= RedisClusterSink.lookInterval
+                if isForAll { lastMarked = .now }
+                let round = try await send(&work, encoder, isForAll: isForAll)
                 if let cause = round.cause { try await wait(cause) }
                 quickRounds = round.isRedirected ? quickRounds + 1 : 0
                 if quickRounds > RedisClusterSink.quickRounds, work.isOpen {
@@ -140,10 +152,7 @@ public actor RedisClusterSink: ChangeSink {
         let isWritten = placements.values.allSatisfy { $0.last.confirmed >= confirmed }
         if isWritten, .now - lastMarked < RedisClusterSink.lookInterval { return nil }
         do {
-            if .now - lastRefreshed >= RedisClusterSink.refreshInterval {
-                lastRefreshed = .now
-                try await cluster.refreshTopology()
-            }
+            try await refresh()
             if let offset = try await reconcile(nil) { return offset }
             try await markAll()
             // What the markers said of their nodes.
@@ -219,10 +228,18 @@ public actor RedisClusterSink: ChangeSink {
             placements: try await guardian.place(batch, context, reader) { basis(HashSlot(of: $0), context) })
     }
 
+    /// Slots that nobody writes to move without a redirection.
+    private func refresh() async throws(RedisClusterError) {
+        guard .now - lastRefreshed >= RedisClusterSink.refreshInterval else { return }
+        lastRefreshed = .now
+        try await cluster.refreshTopology()
+    }
+
     // MARK: Waiting
 
     func lost(_ error: some Error & CustomStringConvertible) async throws {
         try Task.checkCancellation()
+        if (error as? RedisClusterError)?.code == .closed { throw CancellationError() }
         if let error = error as? RedisClusterError, let node = error.node {
             forget(node, hasUnanswered: error.code.leavesCommandsBehind)
         }
