@@ -48,7 +48,8 @@ import Testing
                 try await servers.remove(from)
             }
             #expect(try await driver.problems(servers) == [])
-            #expect(driver.rewinds == [])
+            // Of keys more may be told again than has to be, up to the whole log: see Documentation/redis-cluster.md.
+            if isStream { #expect(driver.rewinds == []) }
             // And nothing is told again by the next start.
             let next = try ClusterDriver(servers, isStream: isStream, owner: "host process 2")
             next.end.set(driver.end.value)
