@@ -147,8 +147,10 @@ private final class Forwarder: ChannelInboundHandler {
     private let other: any Channel
     private let shared: TCPProxy.Shared
     private let isAnswering: Bool
-    /// When the last piece under way arrives: no later one may overtake it.
+    /// When the last piece under way is due.
     private var lastDue = NIODeadline.uptimeNanoseconds(0)
+    /// Pieces under way, overdue ones too: no later one may overtake them.
+    private var pending = 0
 
     init(to other: any Channel, _ shared: TCPProxy.Shared, isAnswering: Bool) {
         self.other = other
@@ -173,34 +175,33 @@ private final class Forwarder: ChannelInboundHandler {
         }
         forward(buffer, at: due, context.eventLoop)
         if cuts {
-            let ends = [other, context.channel]
-            other.eventLoop.scheduleTask(deadline: max(lastDue, .now())) {
-                for end in ends { end.close(promise: nil) }
+            let channel = context.channel
+            later(at: .now(), context.eventLoop) { other in
+                other.close(promise: nil)
+                channel.close(promise: nil)
             }
         }
     }
 
     private func forward(_ buffer: ByteBuffer, at due: NIODeadline, _ eventLoop: any EventLoop) {
-        guard due > .now() || lastDue > .now() else {
-            other.writeAndFlush(buffer, promise: nil)
-            return
-        }
+        later(at: due, eventLoop) { $0.writeAndFlush(buffer, promise: nil) }
+    }
+
+    /// In the order of the calls, on a busy machine too.
+    private func later(
+        at due: NIODeadline, _ eventLoop: any EventLoop, _ act: @escaping (any Channel) -> Void
+    ) {
+        guard pending > 0 || due > .now() else { return act(other) }
         lastDue = max(due, lastDue + .nanoseconds(1))
-        eventLoop.scheduleTask(deadline: lastDue) { [other] in
-            other.writeAndFlush(buffer, promise: nil)
+        pending += 1
+        eventLoop.assumeIsolated().scheduleTask(deadline: lastDue) {
+            self.pending -= 1
+            act(self.other)
         }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        let last = lastDue
-        guard last > .now() else {
-            other.close(promise: nil)
-            context.fireChannelInactive()
-            return
-        }
-        context.eventLoop.scheduleTask(deadline: last + .nanoseconds(1)) { [other] in
-            other.close(promise: nil)
-        }
+        later(at: .now(), context.eventLoop) { $0.close(promise: nil) }
         context.fireChannelInactive()
     }
 
