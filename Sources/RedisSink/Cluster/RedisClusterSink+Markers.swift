@@ -15,13 +15,16 @@ struct MarkerPlacement {
     var pending: [Checkpoint] = []
     /// It has to be written anew, whole.
     var isStale = false
+    /// Every slot of the node is on its way to another one, and the marker cannot be written. What it said last holds.
+    var isAway = false
 }
 
 /// Markers: placed where slots have come or gone, written with everything that is written to their node.
 extension RedisClusterSink {
     /// Gives each node a marker that speaks for exactly its slots.
     ///
-    /// Nodes that have won slots come first, so that at no time nobody speaks for a slot.
+    /// Nodes that have won slots come first, and no marker is written over another node's before that one has a new
+    /// place: so at no time does nobody speak for a slot.
     func placeMarkers(_ topology: ClusterTopology) async throws {
         var lists: [RedisEndpoint.Address: [HashSlot]] = [:]
         for slot in HashSlot.all {
@@ -31,11 +34,15 @@ extension RedisClusterSink {
         let nodes = topology.masters.sorted { left, right in
             gain(lists[left.address]?.count ?? 0, left) > gain(lists[right.address]?.count ?? 0, right)
         }
+        var waiting: [ClusterTopology.Node] = []
         for node in nodes {
-            guard let slots = lists[node.address] else { continue }
-            try await placeMarker(node, slots)
+            if try await !placeMarker(node, lists[node.address] ?? []) { waiting.append(node) }
         }
         placements = placements.filter { lists[$0.key] != nil }
+        for node in waiting {
+            let slots = lists[node.address] ?? []
+            if try await !placeMarker(node, slots) { setAway(node, slots) }
+        }
         await remove(stale)
     }
 
@@ -51,17 +58,18 @@ extension RedisClusterSink {
         count - (placements[node.address]?.slots.count ?? 0)
     }
 
-    private func placeMarker(_ node: ClusterTopology.Node, _ slots: [HashSlot]) async throws {
-        guard let link = links[node.address] else { return }
+    /// Returns false where no slot of the node can be written to, or only over another node's marker.
+    private func placeMarker(_ node: ClusterTopology.Node, _ slots: [HashSlot]) async throws -> Bool {
+        guard let link = links[node.address] else { return true }
         let list = SlotList(slots)
         if let placement = placements[node.address], placement.slots == list, placement.node == node.id ?? "",
-            !placement.isStale,
-            !avoided.contains(placement.slot)
+            !placement.isStale, !placement.isAway, !avoided.contains(placement.slot)
         {
-            return
+            return true
         }
+        let taken = Set(placements.filter { $0.key != node.address }.values.map(\.slot))
         // A resharding takes a node's first slots.
-        for slot in slots.reversed() where !avoided.contains(slot) {
+        for slot in slots.reversed() where !avoided.contains(slot) && !taken.contains(slot) {
             let key = Marker.key(pipeline: place.pipeline, sink: place.sink, slot: slot)
             let checkpoint = markerCheckpoint(list)
             var batch = RedisCommandBatch()
@@ -82,11 +90,22 @@ extension RedisClusterSink {
             }
             placements[node.address] = MarkerPlacement(
                 key: key, slot: slot, slots: list, node: node.id ?? "", last: checkpoint)
-            return
+            return true
         }
+        return false
+    }
+
+    /// `refresh` has it tried again.
+    private func setAway(_ node: ClusterTopology.Node, _ slots: [HashSlot]) {
         avoided.subtract(slots)
-        throw RedisClusterError(
-            code: .tryAgain, message: "every slot is on its way to another node", node: node.address)
+        if placements[node.address] == nil, let slot = slots.last {
+            let list = SlotList(slots)
+            placements[node.address] = MarkerPlacement(
+                key: Marker.key(pipeline: place.pipeline, sink: place.sink, slot: slot), slot: slot,
+                slots: list,
+                node: node.id ?? "", last: markerCheckpoint(list))
+        }
+        placements[node.address]?.isAway = true
     }
 
     func markerCheckpoint(_ node: RedisEndpoint.Address) -> Checkpoint? {
@@ -163,10 +182,10 @@ extension RedisClusterSink {
                 let nodes = Dictionary(grouping: waiting) { known?.master(of: $0)?.address }
                 for (node, slots) in nodes {
                     guard let node, let link = links[node], let placement = placements[node],
-                        let marker = markerCheckpoint(node)
+                        !placement.isAway, let marker = markerCheckpoint(node)
                     else {
                         cluster.doubtTopology()
-                        try await self.wait("nobody serves slot \(slots[0])")
+                        try await self.wait("nobody speaks for slot \(slots[0])")
                         continue
                     }
                     var batch = RedisCommandBatch()

@@ -118,7 +118,7 @@ extension RedisClusterSink {
     ) -> Part? {
         guard let context, let link = links[node] else { return nil }
         var part = Part(node: node, link: link.connection, history: link.history)
-        if hasMarker, let placement = placements[node] {
+        if hasMarker, let placement = placements[node], !placement.isAway {
             Marker.appendRead(key: placement.key, to: &part.commands)
             part.marker = markerCheckpoint(node)
         }

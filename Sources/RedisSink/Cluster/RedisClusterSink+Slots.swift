@@ -45,10 +45,7 @@ extension RedisClusterSink {
     /// Who was a master once and is one again may have other data on the same connection.
     private func inspectMasters(_ topology: ClusterTopology) async throws {
         let serving = Set(topology.masters.map(\.address))
-        for (address, link) in links where !serving.contains(address) {
-            retired[link.history] = address
-            links[address] = nil
-        }
+        links = links.filter { serving.contains($0.key) }
         for master in topology.masters where links[master.address] == nil {
             links[master.address] = try await inspect(master.address)
         }
@@ -71,6 +68,7 @@ extension RedisClusterSink {
         }
         switch try NodeLink.read(replies, connection: answer.connection, loadsScript: loadsScript) {
         case .master(let link):
+            holders[link.history] = address
             return link
         case .replica:
             try await cluster.refreshTopology()
@@ -137,7 +135,7 @@ extension RedisClusterSink {
         -> Bool
     {
         guard !links.values.contains(where: { $0.predecessor == history }),
-            let old = links.first(where: { $0.value.history == history })?.key ?? retired[history]
+            let old = holders[history]
         else { return false }
         switch await look(at: old) {
         case .master(let now)?: return now.history == history

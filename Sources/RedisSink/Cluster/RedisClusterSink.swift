@@ -50,8 +50,8 @@ public actor RedisClusterSink: ChangeSink {
     var links: [RedisEndpoint.Address: NodeLink] = [:]
     /// Histories of masters that have been seen before.
     var established: Set<String> = []
-    /// By history who had it last; no master any more.
-    var retired: [String: RedisEndpoint.Address] = [:]
+    /// By history who had it last.
+    var holders: [String: RedisEndpoint.Address] = [:]
     /// Connections that ended with something under way.
     var ghosts: [RedisEndpoint.Address: [String]] = [:]
     /// By slot: the history that its data is part of.
@@ -149,7 +149,7 @@ public actor RedisClusterSink: ChangeSink {
 
     public func idle() async throws -> Int64? {
         guard epoch > 0 else { return nil }
-        let isWritten = placements.values.allSatisfy { $0.last.confirmed >= confirmed }
+        let isWritten = placements.values.allSatisfy { $0.isAway || $0.last.confirmed >= confirmed }
         if isWritten, .now - lastMarked < RedisClusterSink.lookInterval { return nil }
         do {
             try await refresh()
@@ -233,6 +233,7 @@ public actor RedisClusterSink: ChangeSink {
         guard .now - lastRefreshed >= RedisClusterSink.refreshInterval else { return }
         lastRefreshed = .now
         try await cluster.refreshTopology()
+        if placements.values.contains(where: \.isAway) { known = nil }
     }
 
     // MARK: Waiting
