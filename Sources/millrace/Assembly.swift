@@ -143,7 +143,7 @@ struct Assembly {
         do {
             return RedisConfiguration(
                 endpoint: try RedisEndpoint(parsing: sink.redisURL ?? ""),
-                clientName: "millrace-\(definition.name)-\(sink.name)")
+                clientName: "millrace:\(definition.name):\(sink.name)")
         } catch {
             throw PipelineError.unavailable("\(definition.file): sinks.\(sink.name).redis: \(error)")
         }

@@ -59,7 +59,10 @@ public actor RedisClusterSink: ChangeSink {
     /// By slot on its way: histories that have been written to besides.
     var guests: [HashSlot: [String: Guest]] = [:]
     var checkpoints: [HashSlot: StreamGuard.Basis] = [:]
+    /// What a slot's checkpoint was where it had gone back, before our transaction wrote it.
+    var regressed: [HashSlot: Checkpoint?] = [:]
     var placements: [RedisEndpoint.Address: MarkerPlacement] = [:]
+    var shapes = HashShapes()
     /// Slots that a marker could not be written to.
     var avoided: Set<HashSlot> = []
     var lastMarked = ContinuousClock.now
@@ -82,7 +85,10 @@ public actor RedisClusterSink: ChangeSink {
         var logger = logger
         logger[metadataKey: "sink"] = "\(configuration.sink)"
         self.logger = logger
-        cluster = try RedisCluster(configuration: configuration.redis, logger: logger)
+        var redis = configuration.redis
+        // By it whoever takes the sink next finds our connections, to end them.
+        redis.clientName = CheckpointRecord.key(pipeline: configuration.pipeline, sink: configuration.sink)
+        cluster = try RedisCluster(configuration: redis, logger: logger)
         guardian = StreamGuard(usesServerIDs: configuration.stream?.id == .auto)
         place = ClusterRecords.Place(
             pipeline: configuration.pipeline, sink: configuration.sink,
