@@ -63,10 +63,16 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        // zlib, since znodes are often compressed with gzip.
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(name: "Gzip", dependencies: ["CZlib"], swiftSettings: strict),
         .target(name: "LZ4", dependencies: ["CLZ4"], swiftSettings: strict),
         .target(name: "ChangeModel", swiftSettings: strict),
         .target(name: "SegmentLog", dependencies: ["LZ4", systemPackage], swiftSettings: strict),
-        .target(name: "Mapping", dependencies: ["ChangeModel"], swiftSettings: strict),
+        .target(
+            name: "Mapping",
+            dependencies: ["ChangeModel", "Gzip", "LZ4", .product(name: "Yams", package: "Yams")],
+            swiftSettings: strict),
         .target(
             name: "PipelineDefinition",
             dependencies: ["Mapping", "ChangeModel", .product(name: "Yams", package: "Yams")],
@@ -114,12 +120,13 @@ let package = Package(
             swiftSettings: strict),
         .target(name: "TestRandom", path: "Tests/TestRandom", swiftSettings: strict),
         .testTarget(name: "LZ4Tests", dependencies: ["LZ4"], swiftSettings: strict),
-        .testTarget(name: "ChangeModelTests", dependencies: ["ChangeModel"], swiftSettings: strict),
+        .testTarget(
+            name: "ChangeModelTests", dependencies: ["ChangeModel", "TestRandom"], swiftSettings: strict),
         .testTarget(
             name: "SegmentLogTests", dependencies: ["SegmentLog", "LZ4", systemPackage], swiftSettings: strict
         ),
         .testTarget(
-            name: "MappingTests", dependencies: ["Mapping", "ChangeModel", "TestRandom"],
+            name: "MappingTests", dependencies: ["Mapping", "ChangeModel", "LZ4", "TestRandom"],
             swiftSettings: strict),
         .testTarget(
             name: "PipelineDefinitionTests", dependencies: ["PipelineDefinition", "Mapping", "ChangeModel"],

@@ -1,8 +1,8 @@
 /// A pattern over znode paths: `/services/{service}/{instance}`, `/config/**`, `/t/{rest...}`.
 ///
-/// `{name}` captures one segment, `{name...}` one or more; `*` stands for one segment or, inside a segment,
-/// for any run of characters; `**` for one or more segments. Literal text may surround a capture inside
-/// a segment (`broker-{id}`).
+/// `{name}` captures one segment, `{name...}` one or more, `{name:a|b}` one that is `a` or `b`; `*` stands for one
+/// segment or, inside a segment, for any run of characters; `**` for one or more segments. Literal text may
+/// surround a capture inside a segment (`broker-{id}`).
 public struct PathPattern: Sendable, Hashable {
     /// Whoever reads patterns looks at each capture beside all others, and quotes them in messages.
     static let maximumBytes = 4096
@@ -10,7 +10,7 @@ public struct PathPattern: Sendable, Hashable {
     public let text: String
     /// The captures in the order in which they stand.
     public let captureNames: [String]
-    private let segments: [Segment]
+    let segments: [Segment]
     /// Where `.many` stands among the segments.
     private let manyIndices: [Int]
     /// For each segment the index of its first capture.
@@ -27,12 +27,15 @@ public struct PathPattern: Sendable, Hashable {
     enum Segment: Sendable, Hashable {
         /// Literal pieces with wildcards between them; no wildcard at all means an exact segment.
         case one([Piece])
+        /// One of these segments, captured under a name.
+        case choice(name: String, [String])
         /// One or more segments, captured under a name or not.
         case many(name: String?)
 
         var captureCount: Int {
             switch self {
             case .one(let pieces): pieces.count { $0.isCapture }
+            case .choice: 1
             case .many(let name): name == nil ? 0 : 1
             }
         }
@@ -75,6 +78,7 @@ public struct PathPattern: Sendable, Hashable {
     /// that no path, however made, takes long.
     public func captures(in path: String) -> [Substring]? {
         var found = [Substring](repeating: "", count: captureNames.count)
+        if manyIndices.isEmpty { return matchFixed(path, &found) ? found : nil }
         return match(PathPattern.split(path)[...], path, &found) ? found : nil
     }
 
@@ -91,6 +95,24 @@ public struct PathPattern: Sendable, Hashable {
     /// The segments of a path; the root has none. Bytes decide: a slash before a combining mark is a slash.
     static func split(_ path: String) -> [Substring] {
         path.utf8.split(separator: UInt8(ascii: "/")).map { Substring($0) }
+    }
+
+    /// Without `.many` the segments are taken one by one, with no list of them.
+    private func matchFixed(_ path: String, _ found: inout [Substring]) -> Bool {
+        let bytes = path.utf8
+        let slash = UInt8(ascii: "/")
+        var index = bytes.startIndex
+        var segment = 0
+        while true {
+            while index < bytes.endIndex, bytes[index] == slash { index = bytes.index(after: index) }
+            guard index < bytes.endIndex else { return segment == segments.count }
+            let start = index
+            while index < bytes.endIndex, bytes[index] != slash { index = bytes.index(after: index) }
+            guard segment < segments.count, matchOne(segment, Substring(bytes[start..<index]), &found) else {
+                return false
+            }
+            segment += 1
+        }
     }
 
     /// Fixed segments stand at both ends; from the right, each run of fixed segments between two `.many` is
@@ -129,20 +151,33 @@ public struct PathPattern: Sendable, Hashable {
     private func matchRun(
         _ run: Range<Int>, _ parts: ArraySlice<Substring>, at start: Int, _ found: inout [Substring]
     ) -> Bool {
-        for index in run {
-            guard case .one(let pieces) = segments[index],
-                PathPattern.match(pieces, parts[start + index - run.lowerBound], captureStarts[index], &found)
-            else { return false }
+        run.allSatisfy { matchOne($0, parts[start + $0 - run.lowerBound], &found) }
+    }
+
+    /// Whether one segment of the pattern, which is not `.many`, takes a segment of the path.
+    private func matchOne(_ index: Int, _ text: Substring, _ found: inout [Substring]) -> Bool {
+        switch segments[index] {
+        case .one(let pieces):
+            return PathPattern.match(pieces, text, captureStarts[index], &found)
+        case .choice(_, let options):
+            guard options.contains(where: { $0.utf8.elementsEqual(text.utf8) }) else { return false }
+            found[captureStarts[index]] = text
+            return true
+        case .many:
+            return false
         }
-        return true
     }
 
     /// One segment, in the same way: from the right, each literal is taken where it stands furthest right.
-    private static func match(
+    static func match(
         _ pieces: [Piece], _ text: Substring, _ firstCapture: Int, _ found: inout [Substring]
     ) -> Bool {
         if pieces.count == 1, case .literal(let literal) = pieces[0] {
             return text.utf8.elementsEqual(literal.utf8)
+        }
+        if pieces.count == 1, pieces[0].isCapture {
+            found[firstCapture] = text
+            return !text.isEmpty
         }
         var captureIndex = firstCapture + pieces.count { $0.isCapture }
         var end = text.endIndex
@@ -201,100 +236,5 @@ public struct PathPattern: Sendable, Hashable {
 
     private static func scalarBefore(_ end: Substring.Index, in text: Substring) -> Substring.Index {
         text.unicodeScalars.index(before: end)
-    }
-}
-
-/// Reads the text of a pattern, one pass.
-private struct PathPatternParser {
-    private let text: String
-    private(set) var captureNames: [String] = []
-
-    init(_ text: String) {
-        self.text = text
-    }
-
-    mutating func parse() throws(PathPattern.SyntaxError) -> [PathPattern.Segment] {
-        guard text.utf8.count <= PathPattern.maximumBytes else {
-            throw .init(message: "a path pattern has at most \(PathPattern.maximumBytes) bytes", column: 1)
-        }
-        guard text.hasPrefix("/") else {
-            throw .init(message: "a path pattern begins with a slash", column: 1)
-        }
-        if text == "/" { return [] }
-        var segments: [PathPattern.Segment] = []
-        var column = 2
-        for part in text.utf8.dropFirst().split(
-            separator: UInt8(ascii: "/"), omittingEmptySubsequences: false
-        ).map({ Substring($0) }) {
-            segments.append(try parseSegment(part, column: column))
-            column += part.count + 1
-        }
-        return segments
-    }
-
-    private mutating func parseSegment(
-        _ part: Substring, column: Int
-    ) throws(PathPattern.SyntaxError) -> PathPattern.Segment {
-        guard !part.isEmpty else {
-            throw .init(message: "empty path segment (two slashes, or one at the end)", column: column)
-        }
-        if part == "**" { return .many(name: nil) }
-        if part.hasPrefix("{"), part.hasSuffix("...}"), !part.dropFirst().dropLast().contains("{") {
-            let name = String(part.dropFirst().dropLast(4))
-            try addCapture(name, column: column)
-            return .many(name: name)
-        }
-        var pieces: [PathPattern.Piece] = []
-        var literal = ""
-        var index = part.startIndex
-        func position() -> Int { column + part.distance(from: part.startIndex, to: index) }
-        func flush() {
-            if !literal.isEmpty { pieces.append(.literal(literal)) }
-            literal = ""
-        }
-        while index < part.endIndex {
-            switch part[index] {
-            case "*":
-                flush()
-                if pieces.last != .any { pieces.append(.any) }
-            case "{":
-                guard let end = part[index...].firstIndex(of: "}") else {
-                    throw .init(message: "'{' without '}'", column: position())
-                }
-                flush()
-                if case .capture = pieces.last {
-                    throw .init(message: "two captures need text between them", column: position())
-                }
-                let name = String(part[part.index(after: index)..<end])
-                if name.hasSuffix("...") {
-                    throw .init(message: "{\(name)} must be a whole path segment", column: position())
-                }
-                try addCapture(name, column: position())
-                pieces.append(.capture(name))
-                index = end
-            case "}":
-                throw .init(message: "'}' without '{'", column: position())
-            default:
-                literal.append(part[index])
-            }
-            index = part.index(after: index)
-        }
-        flush()
-        return .one(pieces)
-    }
-
-    private mutating func addCapture(_ name: String, column: Int) throws(PathPattern.SyntaxError) {
-        let isName =
-            name.first.map { $0.isASCII && ($0.isLetter || $0 == "_") } == true
-            && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
-        guard isName else {
-            throw .init(
-                message: "'\(name)' is no capture name: letters, digits and _, not beginning with a digit",
-                column: column)
-        }
-        guard !captureNames.contains(name) else {
-            throw .init(message: "{\(name)} is captured twice", column: column)
-        }
-        captureNames.append(name)
     }
 }

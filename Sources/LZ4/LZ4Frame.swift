@@ -83,6 +83,45 @@ public final class LZ4Frame {
         return content
     }
 
+    /// Whether the bytes begin like an LZ4 frame.
+    public static func isHeader(_ bytes: [UInt8]) -> Bool { bytes.starts(with: [0x04, 0x22, 0x4d, 0x18]) }
+
+    /// The content of one frame of anybody's, whose length is not known.
+    ///
+    /// Throws for bytes that are no whole frame, and for content of more than `limit` bytes.
+    public func decompress(_ bytes: [UInt8], atMost limit: Int) throws(LZ4Error) -> [UInt8] {
+        LZ4F_resetDecompressionContext(decompression)
+        var content: [UInt8] = []
+        var read = 0
+        var hint = 1
+        while hint != 0 {
+            let filled = content.count
+            content.append(contentsOf: repeatElement(0, count: LZ4Frame.chunk))
+            var sourceSize = bytes.count - read
+            var targetSize = LZ4Frame.chunk
+            hint = content.withUnsafeMutableBytes { content in
+                bytes.withUnsafeBytes { bytes in
+                    LZ4F_decompress(
+                        decompression, content.baseAddress.map { $0 + filled }, &targetSize,
+                        bytes.baseAddress.map { $0 + read }, &sourceSize, nil)
+                }
+            }
+            try LZ4Frame.check(hint)
+            read += sourceSize
+            content.removeLast(LZ4Frame.chunk - targetSize)
+            if content.count > limit {
+                throw LZ4Error(description: "more than \(limit) bytes when decompressed")
+            }
+            if hint != 0, sourceSize == 0, targetSize == 0 {
+                throw LZ4Error(description: "the frame ends early")
+            }
+        }
+        guard read == bytes.count else { throw LZ4Error(description: "there are bytes behind the frame") }
+        return content
+    }
+
+    private static let chunk = 64 << 10
+
     private static func check(_ code: Int) throws(LZ4Error) {
         if LZ4F_isError(code) != 0 { throw LZ4Error(description: String(cString: LZ4F_getErrorName(code))) }
     }

@@ -9,7 +9,7 @@ struct CompiledSink: Sendable {
     private let field: CompiledTemplate?
     private let value: CompiledTemplate?
     private let score: CompiledTemplate?
-    /// A hash of JSON data has its members as fields; of all other data the one field `data`.
+    /// A hash of data with members has them as fields; of all other data the one field `data`.
     private let expectsObject: Bool
 
     /// Which template a fault comes from, and the fault.
@@ -30,7 +30,7 @@ struct CompiledSink: Sendable {
         field = sink.field.map(compile)
         value = sink.value.map(compile)
         score = sink.score.map(compile)
-        expectsObject = decode == .json
+        expectsObject = decode.givesMembers
     }
 
     /// What a change that is no delete becomes. `set`: the fields of the rule; `nil` where it has none.
@@ -114,15 +114,15 @@ struct CompiledSink: Sendable {
         return number.textBytes
     }
 
-    /// JSON: the members of the object in the order of their names, without those that are null.
-    /// Other data: the one field `data`. None where there is no data to decode.
+    /// The members of an object in the order of their names, without those that are null.
+    /// Data of other kinds: the one field `data`. None where there is no data to decode.
     private func hashFields(_ input: borrowing MappingInput) throws(Failure) -> [Field] {
         switch input.value {
         case nil, .null?:
             return []
         case .object(let members)?:
-            return members.sorted { $0.key < $1.key }.compactMap { name, value in
-                value == .null ? nil : Field(name: name, value: value.textBytes)
+            return members.members.compactMap { member in
+                member.value == .null ? nil : Field(name: member.name, value: member.value.textBytes)
             }
         case .some(let value) where expectsObject:
             let reason = "a hash without set: is made of an object's members, but the data is \(value.kind)"

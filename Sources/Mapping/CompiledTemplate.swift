@@ -6,7 +6,7 @@ struct MappingInput {
     let offset: Int64
     let captures: [Substring]
     /// `nil` for a delete.
-    let value: Value?
+    var value: Value?
 }
 
 /// A reference whose capture is bound to its place in the rule's pattern.

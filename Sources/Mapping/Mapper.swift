@@ -6,14 +6,18 @@ public import ChangeModel
 /// filled fails for all the sinks that it addresses, so that they never disagree about what was refused.
 public struct Mapper: Sendable {
     private let rules: [CompiledRule]
+    /// Of the patterns of the rules; `nil`: there is no transform, and the one rule takes every change.
+    private let matcher: PathMatcher?
     private let sinkNames: [String]
 
     public init(transform: TransformSpecification, sinks: [SinkSpecification]) {
         sinkNames = sinks.map(\.name)
         if let specifications = transform.rules {
             rules = specifications.enumerated().map { CompiledRule($1, index: $0, sinks: sinks) }
+            matcher = PathMatcher(specifications.map(\.match))
         } else {
             rules = [CompiledRule(everythingTo: sinks)]
+            matcher = nil
         }
     }
 
@@ -25,13 +29,26 @@ public struct Mapper: Sendable {
     public func map(_ change: Change, offset: Int64, sink: Int) -> MappingResult {
         guard sinkNames.indices.contains(sink) else { return .dropped(.notAddressed) }
         if let only = change.onlyFor, only != sinkNames[sink] { return .dropped(.notAddressed) }
-        // By index: a rule is large, and iterating would copy each.
-        for index in rules.indices {
-            if let captures = rules[index].captures(in: change.path) {
-                return rules[index].map(change, offset: offset, sink: sink, captures: captures)
-            }
+        guard let matcher else { return rules[0].map(change, offset: offset, sink: sink, captures: []) }
+        var result = MappingResult.dropped(.noRule)
+        matcher.forEachMatch(change.path) { index in
+            // By index: a rule is large, and a copy of it would be retained part by part.
+            guard let captures = rules[index].captures(in: change.path) else { return true }
+            result.add(rules[index].map(change, offset: offset, sink: sink, captures: captures))
+            return rules[index].continues
         }
-        return .dropped(.noRule)
+        return result
+    }
+}
+
+extension MappingResult {
+    /// What a further rule (`continue: true`) makes of the same change. One that fails fails for all of them.
+    mutating func add(_ other: MappingResult) {
+        switch (self, other) {
+        case (.failed, _), (.writes, .dropped): break
+        case (.writes(let writes), .writes(let more)): self = .writes(writes + more)
+        case (.dropped, _), (_, .failed): self = other
+        }
     }
 }
 
@@ -39,9 +56,14 @@ public struct Mapper: Sendable {
 struct CompiledRule: Sendable {
     /// `nil`: there is no transform, and every path matches.
     private let pattern: PathPattern?
+    private let excluded: [PathPattern]
+    /// Whether later rules may match, too.
+    let continues: Bool
     private let index: Int?
     private let line: Int?
     private let operations: Set<Operation>
+    private let compression: Compression
+    private let from: CompiledTemplate?
     private let decode: Decoding
     private let set: [CompiledField]?
     /// `nil` for a sink that the rule does not write to.
@@ -52,9 +74,13 @@ struct CompiledRule: Sendable {
     init(_ rule: Rule, index: Int, sinks: [SinkSpecification]) {
         let names = rule.match.captureNames
         pattern = rule.match
+        excluded = rule.exclude
+        continues = rule.continues
         self.index = index
         line = rule.line > 0 ? rule.line : nil
         operations = rule.operations
+        compression = rule.compression
+        from = rule.from.map { CompiledTemplate($0, captureNames: names) }
         decode = rule.decode
         set = rule.set.map { $0.map { CompiledField($0, captureNames: names) } }
         self.sinks = sinks.map { sink in
@@ -66,17 +92,23 @@ struct CompiledRule: Sendable {
 
     init(everythingTo sinks: [SinkSpecification]) {
         pattern = nil
+        excluded = []
+        continues = false
         index = nil
         line = nil
         operations = Set(Operation.allCases)
+        compression = .none
+        from = nil
         decode = .none
         set = nil
         self.sinks = sinks.map { CompiledSink($0, decode: .none, captureNames: []) }
         sinkLines = sinks.map(\.line)
     }
 
+    /// `nil` where the rule does not match, or excludes the path.
     func captures(in path: String) -> [Substring]? {
         guard let pattern else { return [] }
+        if !excluded.isEmpty, excluded.contains(where: { $0.matchesPathOrAncestor(path) }) { return nil }
         return pattern.captures(in: path)
     }
 
@@ -85,9 +117,8 @@ struct CompiledRule: Sendable {
         guard operations.contains(change.operation) else { return .dropped(.operation) }
         do {
             let isDelete = change.operation == .delete
-            let input = MappingInput(
-                change: change, offset: offset, captures: captures,
-                value: isDelete ? nil : try decoded(change.data ?? []))
+            var input = MappingInput(change: change, offset: offset, captures: captures, value: nil)
+            input.value = try value(input)
             let fields = try setFields(input)
             guard isDelete else { return .writes([try target.upsert(input, set: fields)]) }
             guard let write = try target.delete(input, set: fields) else { return .dropped(.kept) }
@@ -97,9 +128,12 @@ struct CompiledRule: Sendable {
         }
     }
 
-    private func decoded(_ data: Bytes) throws(CompiledSink.Failure) -> Value {
+    /// The decoded data; `nil` for a delete, unless it comes from the path.
+    private func value(_ input: borrowing MappingInput) throws(CompiledSink.Failure) -> Value? {
         do {
-            return try decode.value(of: data)
+            if let from { return try decode.value(of: try from.render(input)) }
+            guard input.change.operation != .delete else { return nil }
+            return try decode.value(of: try compression.decompressed(input.change.data ?? []))
         } catch {
             throw CompiledSink.Failure(field: nil, fault: error)
         }
@@ -110,7 +144,7 @@ struct CompiledRule: Sendable {
         let isDelete = input.change.operation == .delete
         var fields: [Field] = []
         fields.reserveCapacity(set.count)
-        for field in set where !(isDelete && field.needsValue) {
+        for field in set where !(input.value == nil && field.needsValue) {
             do {
                 fields.append(Field(name: field.nameBytes, value: try field.render(input)))
             } catch {

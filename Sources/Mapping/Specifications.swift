@@ -6,7 +6,7 @@ public struct TransformSpecification: Sendable, Hashable {
     public var stages: [Stage]
 
     public enum Stage: Sendable, Hashable {
-        /// The first rule that matches decides; what none matches is dropped.
+        /// The first rule that matches decides, and with `continues` the next one, too; what none matches is dropped.
         case rules([Rule])
     }
 
@@ -25,11 +25,18 @@ public struct TransformSpecification: Sendable, Hashable {
     }
 }
 
-/// One rule, carried out in this order: match, decode, set.
+/// One rule, carried out in this order: match, decompress, decode, set.
 public struct Rule: Sendable, Hashable {
     public var match: PathPattern
+    /// Patterns whose matches, with all below them, the rule does not match.
+    public var exclude: [PathPattern]
+    /// Whether the rules behind it are looked at, too.
+    public var continues: Bool
     /// The operations it lets through. Others are dropped: they do not fall through to a later rule.
     public var operations: Set<Operation>
+    public var compression: Compression
+    /// What is decoded instead of the data: text of the path, so that a delete has a value, too.
+    public var from: Template?
     public var decode: Decoding
     /// The fields to build; `nil`: the fields are the decoded data itself.
     public var set: [FieldDefinition]?
@@ -39,11 +46,17 @@ public struct Rule: Sendable, Hashable {
     public var line: Int
 
     public init(
-        match: PathPattern, operations: Set<Operation> = Set(Operation.allCases), decode: Decoding = .none,
-        set: [FieldDefinition]? = nil, to: [String]? = nil, line: Int = 0
+        match: PathPattern, exclude: [PathPattern] = [], continues: Bool = false,
+        operations: Set<Operation> = Set(Operation.allCases), compression: Compression = .none,
+        from: Template? = nil, decode: Decoding = .none, set: [FieldDefinition]? = nil, to: [String]? = nil,
+        line: Int = 0
     ) {
         self.match = match
+        self.exclude = exclude
+        self.continues = continues
         self.operations = operations
+        self.compression = compression
+        self.from = from
         self.decode = decode
         self.set = set
         self.to = to
@@ -51,9 +64,16 @@ public struct Rule: Sendable, Hashable {
     }
 }
 
-/// How the bytes of a znode become `value`.
+/// How the bytes of a znode (or the text of `from`) become `value`.
 public enum Decoding: String, Sendable, Hashable, CaseIterable {
     case json
+    /// One YAML document, without aliases and merge keys.
+    case yaml
+    /// A Java properties file in UTF-8: an object of texts.
+    case properties
+    /// A URL: an object of its parts (`scheme`, `user`, `password`, `host`, `port`, `path`, `fragment`), with the
+    /// parameters in `query`.
+    case url
     /// Valid UTF-8, as it stands.
     case text
     /// A decimal integer of 64 bits; white space around it is ignored.
@@ -64,6 +84,25 @@ public enum Decoding: String, Sendable, Hashable, CaseIterable {
     case base64
     /// The bytes as they are.
     case none
+
+    /// Whether the value has members that templates can name.
+    public var givesMembers: Bool {
+        switch self {
+        case .json, .yaml, .properties, .url: true
+        case .text, .integer, .number, .base64, .none: false
+        }
+    }
+}
+
+/// How data is compressed, before it is decoded.
+public enum Compression: String, Sendable, Hashable, CaseIterable {
+    case none
+    /// gzip, or zlib.
+    case gzip
+    /// One LZ4 frame.
+    case lz4
+    /// gzip or an LZ4 frame where the data begins like one, and as it is otherwise.
+    case auto
 }
 
 /// One field of `set`.

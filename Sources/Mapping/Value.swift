@@ -9,24 +9,22 @@ enum Value: Sendable, Hashable {
     /// Text or other bytes, as they stand in the znode.
     case bytes(Bytes)
     case array([Value])
-    case object([String: Value])
+    case object(ObjectValue)
 
-    /// The member that the steps lead to; `nil` where there is none.
+    /// The member that the steps lead to; `nil` where there is none. A name may have dots of its own
+    /// (`value.db.url` finds `db.url`).
     func member(at steps: ArraySlice<String>) -> Value? {
-        var current = self
-        for step in steps {
-            switch current {
-            case .object(let members):
-                guard let next = members[step] else { return nil }
-                current = next
-            case .array(let items):
-                guard let index = Int(step), items.indices.contains(index) else { return nil }
-                current = items[index]
-            default:
-                return nil
-            }
+        guard let step = steps.first else { return self }
+        switch self {
+        case .object(let members):
+            if let next = members[step] { return next.member(at: steps.dropFirst()) }
+            return steps.count > 1 ? members[steps.joined(separator: ".")] : nil
+        case .array(let items):
+            guard let index = Int(step), items.indices.contains(index) else { return nil }
+            return items[index].member(at: steps.dropFirst())
+        default:
+            return nil
         }
-        return current
     }
 
     /// Appends what a template or a field shows: text bare, everything nested as compact JSON with sorted
@@ -69,9 +67,9 @@ enum Value: Sendable, Hashable {
             bytes.append(UInt8(ascii: "]"))
         case .object(let members):
             bytes.append(UInt8(ascii: "{"))
-            for (index, member) in members.sorted(by: { $0.key < $1.key }).enumerated() {
+            for (index, member) in members.members.enumerated() {
                 if index > 0 { bytes.append(UInt8(ascii: ",")) }
-                Value.appendQuoted(member.key.utf8, to: &bytes)
+                Value.appendQuoted(member.name.utf8, to: &bytes)
                 bytes.append(UInt8(ascii: ":"))
                 member.value.appendJSON(to: &bytes)
             }

@@ -18,6 +18,11 @@ struct Fingerprint {
     private mutating func add(_ rule: Rule) {
         add("rule")
         add(rule.match.text)
+        // What a rule does not use must not count: a version that knows more would tell of a change.
+        if !rule.exclude.isEmpty { add(list: ["exclude"] + rule.exclude.map(\.text)) }
+        if rule.continues { add("continue") }
+        if rule.compression != .none { add(rule.compression.rawValue) }
+        if let from = rule.from { add(list: ["from", from.text]) }
         add(rule.operations.map(\.letter).sorted().joined())
         add(rule.decode.rawValue)
         add(list: rule.to?.sorted())

@@ -96,3 +96,8 @@ final class LoadContext {
         return nil
     }
 }
+
+/// What a key that is on or off may say.
+enum YesOrNo: String, CaseIterable {
+    case `true`, `false`
+}

@@ -53,16 +53,12 @@ struct LogReader {
         else { return }
         log.retainBytes = retain.bytes("bytes", in: 1...(1 << 60), context: context)
         log.retainAgeMilliseconds = retain.milliseconds("age", in: 1...(1 << 50), context: context)
-        log.retainForce = retain.choice("force", default: Flag.false) == .true
+        log.retainForce = retain.choice("force", default: YesOrNo.false) == .true
         if let bytes = log.retainBytes, bytes < log.segmentBytes {
             context.warning(
                 retain.node("bytes")?.position ?? retain.position,
                 "retain.bytes is less than one segment: whole segments are removed, the newest never",
                 fix: "make segment smaller, or retain.bytes larger")
         }
-    }
-
-    private enum Flag: String, CaseIterable {
-        case `true`, `false`
     }
 }

@@ -14,6 +14,10 @@ struct RoutingChecks {
     func run() {
         for rule in rules ?? [] {
             checkTargets(rule)
+            for reference in rule.from?.value.references ?? [] {
+                let located = Located(value: reference, position: rule.from?.position ?? rule.position)
+                check(located, of: "from", in: rule, isOwn: true)
+            }
             for field in rule.set ?? [] {
                 let name = "the field '\(field.definition.name)'"
                 for reference in field.references { check(reference, of: name, in: rule, isOwn: true) }
@@ -73,7 +77,7 @@ struct RoutingChecks {
                 "\(what) needs {\(name)}, which \(place) does not capture (match: \(pattern.text))",
                 fix: near ?? (isOwn ? nil : "capture it there, or give that rule a 'to' without this sink"))
         case .value(let steps):
-            guard !steps.isEmpty, let decode = rule.decode, decode != .json else { return }
+            guard !steps.isEmpty, let decode = rule.decode, !decode.givesMembers else { return }
             context.error(
                 reference.position,
                 "\(what) needs {\(reference.value)}, but \(place) has 'decode: \(decode.rawValue)', "
@@ -122,7 +126,9 @@ struct RoutingChecks {
     private func checkReach(_ index: Int) {
         guard let rules, let match = rules[index].match else { return }
         let pattern = match.value.text
-        if let first = rules[..<index].first(where: { $0.match?.value.text == pattern }) {
+        if let first = rules[..<index].first(where: {
+            $0.match?.value.text == pattern && !$0.continues && $0.exclude.isEmpty
+        }) {
             context.warning(
                 match.position,
                 "this rule is never reached: the one at line \(first.position.line) has the same match",

@@ -6,7 +6,11 @@ struct ReadRule {
     var position: Position
     /// `nil` where it is missing or wrong.
     var match: Located<PathPattern>?
+    var exclude: [Located<PathPattern>] = []
+    var continues = false
     var operations: Set<Operation>
+    var compression = Compression.none
+    var from: Located<Template>?
     /// `nil` where it is wrong.
     var decode: Decoding?
     var set: [ReadField]?
@@ -16,7 +20,8 @@ struct ReadRule {
     var rule: Rule? {
         guard let match, let decode else { return nil }
         return Rule(
-            match: match.value, operations: operations, decode: decode, set: set?.map(\.definition),
+            match: match.value, exclude: exclude.map(\.value), continues: continues, operations: operations,
+            compression: compression, from: from?.value, decode: decode, set: set?.map(\.definition),
             to: to?.map(\.value), line: position.line)
     }
 
@@ -30,9 +35,10 @@ struct TransformReader {
     let context: LoadContext
 
     private static let laterStages = ["jq", "select", "drop", "dedupe", "throttle"]
-    private static let ruleKeys = ["match", "on", "decode", "set", "to"]
+    private static let ruleKeys = [
+        "match", "exclude", "continue", "on", "compression", "from", "decode", "set", "to",
+    ]
     private static let laterRuleKeys = ["jq"]
-    private static let laterDecodings = ["yaml", "properties", "url"]
 
     /// The rules; `nil` where there is no transform.
     func read(_ root: Section) -> [ReadRule]? {
@@ -76,10 +82,14 @@ struct TransformReader {
         let match = section.required("match", example: "\"/services/{service}\"")
             .flatMap { context.text($0, "match") }.flatMap(pattern)
         let operations = section.node("on").flatMap(operations) ?? Set(Operation.allCases)
-        let decode = section.choice("decode", default: Decoding.none, later: TransformReader.laterDecodings)
+        let decode = section.choice("decode", default: Decoding.none)
         let set = section.node("set").flatMap(FieldReader(context: context).read)
+        let exclude = section.node("exclude").flatMap(excluded) ?? []
         return ReadRule(
-            position: section.position, match: match, operations: operations, decode: decode, set: set,
+            position: section.position, match: match, exclude: exclude,
+            continues: section.choice("continue", default: YesOrNo.false) == .true, operations: operations,
+            compression: section.choice("compression", default: Compression.none) ?? .none,
+            from: section.node("from").flatMap(from), decode: decode, set: set,
             to: section.node("to").flatMap(targets))
     }
 
@@ -92,6 +102,28 @@ struct TransformReader {
             return nil
         }
         return Located(value: pattern, position: text.position)
+    }
+
+    private func excluded(_ node: Node) -> [Located<PathPattern>]? {
+        context.list(node, "exclude", example: "[\"/services/**/lock-*\"]")?.compactMap { item in
+            guard let text = context.text(item, "a pattern of exclude"), let pattern = context.pattern(text)
+            else {
+                return nil
+            }
+            return Located(value: pattern, position: text.position)
+        }
+    }
+
+    /// What is decoded instead of the data.
+    private func from(_ node: Node) -> Located<Template>? {
+        guard let text = context.text(node, "from"), let template = context.template(text) else { return nil }
+        if let reference = template.references.first(where: { !$0.isPathDetermined }) {
+            context.error(
+                text.position, "from needs {\(reference)}, but it is the path that is decoded here",
+                fix: "use captures and {path}, or leave from out to decode the data")
+            return nil
+        }
+        return Located(value: template, position: text.position)
     }
 
     private func operations(_ node: Node) -> Set<Operation>? {

@@ -1,3 +1,4 @@
+import Mapping
 import Yams
 
 /// Reads YAML text into nodes. The only place that knows the YAML library.
@@ -9,9 +10,6 @@ struct YAMLReader {
     /// Each takes one more pass over the text; all passes together read at most so many bytes.
     private static let maximumDuplicates = 64
     private static let maximumBytesOfPasses = 4 << 20
-    /// `? ` and, behind a bracket, `:`.
-    private static let maximumExplicitKeys = 16
-    private static let maximumClosedKeys = 10_000
 
     private let context: LoadContext
     private let aliases: HiddenAliases
@@ -46,7 +44,7 @@ struct YAMLReader {
 
     private mutating func read() -> Node? {
         let start = Position(line: 1, column: 1)
-        guard !YAMLReader.hasTooManyKeys(aliases.text) else {
+        guard !aliases.hasTooManyKeys else {
             context.error(start, "the definition has too many keys that are lists or mappings")
             return nil
         }
@@ -60,28 +58,6 @@ struct YAMLReader {
             return nil
         }
         return hasBrokenAlias ? nil : part.node
-    }
-
-    /// Whether the library would take for ever over keys that are lists or mappings: it compares all that is in each,
-    /// once for every key around it. Without aliases only `? ` makes such a key long; others end with their line.
-    private static func hasTooManyKeys(_ text: String) -> Bool {
-        var explicit = 0
-        var closed = 0
-        // Blanks left out; every break is a line feed.
-        var last = Unicode.Scalar("\n")
-        var isQuestion = false
-        for scalar in text.unicodeScalars {
-            if scalar.properties.isWhitespace {
-                if isQuestion { explicit += 1 }
-                isQuestion = false
-                if scalar != " ", scalar != "\t" { last = "\n" }
-                continue
-            }
-            if scalar == ":", last == "}" || last == "]" { closed += 1 }
-            isQuestion = scalar == "?" && "\n[{,-?:".unicodeScalars.contains(last)
-            last = scalar
-        }
-        return explicit > maximumExplicitKeys || closed > maximumClosedKeys
     }
 
     private mutating func compose() -> (root: Yams.Node, parser: Parser)? {

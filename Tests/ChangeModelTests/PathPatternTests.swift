@@ -16,6 +16,7 @@ import Testing
             ("/a/**/l-{n}/{t...}", "/a/b/l-1/l-2/z", ["2", "z"]), ("/{x}.{y}", "/a.b.c", ["a.b", "c"]),
             ("/é{x}", "/éa", ["a"]), ("/{x}", "/😀", ["😀"]), ("/*{x}", "/a😀", ["😀"]),
             ("/a/{x}", "/a/\u{301}b", ["\u{301}b"]), ("/{x}/b", "/e\u{301}/b", ["e\u{301}"]),
+            ("/{k:a|b}/{x}", "/b/c", ["b", "c"]), ("/**/{k:a|b}", "/a/b", ["b"]),
             ("/aXbXc", "/aXbXc", []), ("/a{x}a", "/aaa", ["a"]), ("/{x}ab{y}", "/abababab", ["abab", "ab"]),
         ] as [(String, String, [String])])
     func matches(pattern: String, path: String, captures: [String]) throws {
@@ -28,7 +29,7 @@ import Testing
         ("/lock-*", "/lock"),
         ("/{a}-{b}", "/-x"), ("/{a}-{b}", "/x-"), ("/{a}-{b}", "/xy"), ("/a{x}a", "/aa"), ("/ab*ba", "/aba"),
         ("/**/a/**", "/a/b"), ("/**/a/**", "/b/a"), ("/{a...}/{b...}", "/x"), ("/**/x", "/x"),
-        ("/e", "/e\u{301}"),
+        ("/e", "/e\u{301}"), ("/{k:a|b}", "/c"), ("/{k:a|b}", "/a/b"), ("/{k:a|b}", "/ab"),
         ("/**/k/{x}/**", "/a/k/b"), ("/{x}*{y}", "/a"), ("/a{x}", "/a"), ("/{x}a", "/a"),
     ])
     func doesNotMatch(pattern: String, path: String) throws {
@@ -55,6 +56,9 @@ import Testing
         ("/a/{x}{y}", 7, "two captures need text between them"), ("/{x}/{x}", 6, "{x} is captured twice"),
         ("/a{x...}", 3, "{x...} must be a whole path segment"),
         ("/{1}", 2, "'1' is no capture name: letters, digits and _, not beginning with a digit"),
+        ("/{k:a|}", 2, "{k} has an empty alternative"),
+        ("/{k:a*|b}", 2, "the alternatives of {k} are plain text, without '*'"),
+        ("/x{k:a|b}", 3, "{k:a|b} must be a whole path segment"),
         ("/{}", 2, "'' is no capture name: letters, digits and _, not beginning with a digit"),
         ("/{...}", 2, "'' is no capture name: letters, digits and _, not beginning with a digit"),
     ])

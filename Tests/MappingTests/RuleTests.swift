@@ -128,3 +128,40 @@ import Testing
                 == "failed missing: sink (line 40), 'key': nowhere is missing, in znode /n")
     }
 }
+
+@Suite struct SeveralRuleTests {
+    @Test func aRuleMayGoOnToTheNextThatMatches() throws {
+        var first = try rule("/a/{x}", set: [try field("one", "{x}")])
+        first.continues = true
+        let mapper = mapper(
+            [first, try rule("/b"), try rule("/**", set: [try field("two", "{op}")]), try rule("/a/**")],
+            try sink(.hash))
+        #expect(mapper.write(change(.create, "/a/b", "v")) == "HASH k:/a/b one='b'; HASH k:/a/b two='c'")
+        #expect(mapper.write(change(.create, "/c", "v")) == "HASH k:/c two='c'")
+    }
+
+    @Test func oneRuleThatFailsFailsTheChange() throws {
+        var first = try rule("/{x}")
+        first.continues = true
+        let mapper = mapper([first, try rule("/{x}", decode: .json, line: 9)], try sink(.string))
+        #expect(
+            mapper.write(change(.create, "/n", "{"))
+                == "failed undecodable: rule 2 (line 9): the data is not valid JSON, in znode /n")
+    }
+
+    @Test func whatARuleExcludesFallsThrough() throws {
+        var first = try rule("/a/{x...}", to: ["one"])
+        first.exclude = [try PathPattern("/a/**/lock-*")]
+        let mapper = mapper(
+            [first, try rule("/a/**", to: ["two"])], try sink("one", .string), try sink("two", .string))
+        #expect(mapper.write(change(.create, "/a/b/c", "v")) == "SET k:/a/b/c 'v'")
+        #expect(mapper.write(change(.create, "/a/b/lock-1", "v")) == "dropped notAddressed")
+        #expect(mapper.write(change(.create, "/a/b/lock-1/x", "v"), sink: 1) == "SET k:/a/b/lock-1/x 'v'")
+    }
+
+    @Test func alternativesAreCaptured() throws {
+        let mapper = mapper([try rule("/{kind:topics|brokers}/{id}")], try sink(.string, key: "{kind}:{id}"))
+        #expect(mapper.write(change(.create, "/topics/a", "v")) == "SET topics:a 'v'")
+        #expect(mapper.write(change(.create, "/other/a", "v")) == "dropped noRule")
+    }
+}

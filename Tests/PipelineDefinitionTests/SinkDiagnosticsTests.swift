@@ -111,12 +111,6 @@ import Testing
         ("[{drop: x}]", "'drop' is not supported by this version yet"),
         ("[{select: x}]", "'select' is not supported by this version yet"),
         ("[{rules: [{match: /a, jq: \".\"}]}]", "'jq' is not supported by this version yet"),
-        ("[{rules: [{match: /a, decode: yaml}]}]", "'decode: yaml' is not supported by this version yet"),
-        (
-            "[{rules: [{match: /a, decode: properties, set: {x: \"{value.y}\"}}]}]",
-            "'decode: properties' is not supported by this version yet"
-        ),
-        ("[{rules: [{match: /a, decode: url}]}]", "'decode: url' is not supported by this version yet"),
         (
             "[{rules: [{match: /a}]}, {rules: [{match: /b}]}]",
             "a second stage of 'rules' is not supported by this version yet"

@@ -1,3 +1,6 @@
+import Gzip
+import LZ4
+
 /// Why a change cannot be mapped, before it is known which rule and field asked.
 enum MappingFault: Error, Equatable {
     case undecodable(String)
@@ -7,8 +10,8 @@ enum MappingFault: Error, Equatable {
 }
 
 extension Decoding {
-    /// Decodes a znode's data. No data at all is null for `json`, `integer` and `number`, and stays empty
-    /// for the others: nodes without data are common (containers) and no error by themselves.
+    /// Decodes a znode's data. No data at all is null for what would have to be parsed, and stays empty for
+    /// `none`, `text` and `base64`: nodes without data are common (containers) and no error by themselves.
     func value(of data: Bytes) throws(MappingFault) -> Value {
         switch self {
         case .none:
@@ -18,6 +21,12 @@ extension Decoding {
             return .bytes(data)
         case .json:
             return data.isEmpty ? .null : try Value.json(data)
+        case .yaml:
+            return data.isEmpty ? .null : try Value.yaml(data)
+        case .properties:
+            return data.isEmpty ? .null : try Value.properties(data)
+        case .url:
+            return data.isEmpty ? .null : try Value.url(data)
         case .integer:
             if data.isEmpty { return .null }
             guard let number = Int64(trimmed(data)) else {
@@ -35,6 +44,40 @@ extension Decoding {
                 throw .undecodable("the data is not valid base64")
             }
             return .bytes(bytes)
+        }
+    }
+}
+
+extension Compression {
+    /// What compressed data may become.
+    static let maximumBytes = 16 << 20
+
+    /// The data before it was compressed. No data at all stays none.
+    func decompressed(_ data: Bytes) throws(MappingFault) -> Bytes {
+        guard !data.isEmpty else { return data }
+        switch self {
+        case .none: return data
+        case .gzip: return try gunzipped(data)
+        case .lz4: return try unframed(data)
+        case .auto:
+            if Gzip.isHeader(data) { return try gunzipped(data) }
+            return LZ4Frame.isHeader(data) ? try unframed(data) : data
+        }
+    }
+
+    private func gunzipped(_ data: Bytes) throws(MappingFault) -> Bytes {
+        do {
+            return try Gzip.decompress(data, atMost: Compression.maximumBytes)
+        } catch {
+            throw .undecodable("gzip: \(error)")
+        }
+    }
+
+    private func unframed(_ data: Bytes) throws(MappingFault) -> Bytes {
+        do {
+            return try LZ4Frame().decompress(data, atMost: Compression.maximumBytes)
+        } catch {
+            throw .undecodable("lz4: \(error)")
         }
     }
 }

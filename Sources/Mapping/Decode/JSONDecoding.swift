@@ -20,17 +20,21 @@ extension Value {
         if type == String.self, let text = object as? String {
             return .text(text)
         } else if type == [String: Any].self, let members = object as? [String: Any] {
-            return .object(members.mapValues(convert))
+            return objectValue(members)
         } else if type == [Any].self, let items = object as? [Any] {
             return .array(items.map(convert))
         }
         return switch object {
         case let number as NSNumber: convert(number)
         case let text as String: .text(text)
-        case let members as [String: Any]: .object(members.mapValues(convert))
+        case let members as [String: Any]: objectValue(members)
         case let items as [Any]: .array(items.map(convert))
         default: .null
         }
+    }
+
+    private static func objectValue(_ members: [String: Any]) -> Value {
+        .object(ObjectValue(members.map { ObjectValue.Member(name: $0.key, value: convert($0.value)) }))
     }
 
     /// `true` and `1` are both NSNumber; the type code tells them apart: `c` is given to booleans alone.
@@ -45,13 +49,5 @@ extension Value {
         default:
             return .integer(number.int64Value)
         }
-    }
-}
-
-extension Decoding {
-    /// The bytes that base64 text (RFC 4648 section 4, padded) stands for; white space is ignored.
-    static func base64(_ text: Bytes) -> Bytes? {
-        let digits = text.filter { $0 != 0x20 && !(0x09...0x0d).contains($0) }
-        return Data(base64Encoded: Data(digits)).map(Bytes.init)
     }
 }
