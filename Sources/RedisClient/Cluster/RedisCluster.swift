@@ -30,8 +30,6 @@ public final class RedisCluster: Sendable {
     private let tls: TLSContext?
     let state = Mutex(State())
 
-    /// The name that every connection has (`CLIENT SETNAME`).
-    public var clientName: String? { configuration.clientName }
     /// The map of slots as it is known now; `nil` before it was first needed.
     public var topology: ClusterTopology? { state.withLock { $0.topology } }
 

@@ -19,15 +19,15 @@ struct NodeLink {
     /// - Parameter ghost: an earlier connection, on which commands may still be waiting to be executed.
     static func question(ghost: [String]?) -> RedisCommandBatch {
         var batch = RedisCommandBatch()
-        if let ghost {
-            batch.begin(argumentCount: 2 + ghost.count)
-            batch.add("CLIENT" as StaticString)
-            batch.add("KILL" as StaticString)
-            for argument in ghost { batch.add(argument) }
-        }
+        if let ghost { appendKill(ghost, to: &batch) }
         batch.append("CLIENT", "INFO")
         batch.append("INFO", "replication")
         return batch
+    }
+
+    /// - Parameter client: as `client(_:)` names it.
+    static func appendKill(_ client: [String], to batch: inout RedisCommandBatch) {
+        batch.append(["CLIENT", "KILL"] + client)
     }
 
     /// - Parameter replies: to the question, without that to `CLIENT KILL`.

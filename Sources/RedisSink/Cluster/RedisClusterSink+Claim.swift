@@ -166,7 +166,7 @@ extension RedisClusterSink {
 
     /// Ends all connections of this sink but ours; false where that is not permitted.
     private func endConnections(at node: RedisEndpoint.Address) async throws -> Bool {
-        guard let link = links[node], let name = cluster.clientName, let own = link.client else {
+        guard let link = links[node], let name = configuration.redis.clientName, let own = link.client else {
             return false
         }
         var list = RedisCommandBatch()
@@ -177,7 +177,7 @@ extension RedisClusterSink {
         for line in lines {
             let words = line.split(separator: " ")
             guard words.contains("name=\(name)"), let id = NodeLink.client(words), id != own else { continue }
-            kills.append(["CLIENT", "KILL"] + id)
+            NodeLink.appendKill(id, to: &kills)
         }
         let answers = try await cluster.send(kills, to: node, on: link.connection).replies
         return !answers.contains { if case .error = $0 { true } else { false } }

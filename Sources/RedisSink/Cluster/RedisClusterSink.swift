@@ -85,10 +85,7 @@ public actor RedisClusterSink: ChangeSink {
         var logger = logger
         logger[metadataKey: "sink"] = "\(configuration.sink)"
         self.logger = logger
-        var redis = configuration.redis
-        // By it whoever takes the sink next finds our connections, to end them.
-        redis.clientName = CheckpointRecord.key(pipeline: configuration.pipeline, sink: configuration.sink)
-        cluster = try RedisCluster(configuration: redis, logger: logger)
+        cluster = try RedisCluster(configuration: configuration.redis, logger: logger)
         guardian = StreamGuard(usesServerIDs: configuration.stream?.id == .auto)
         place = ClusterRecords.Place(
             pipeline: configuration.pipeline, sink: configuration.sink,
