@@ -126,7 +126,7 @@ let package = Package(
             name: "SegmentLogTests", dependencies: ["SegmentLog", "LZ4", systemPackage], swiftSettings: strict
         ),
         .testTarget(
-            name: "MappingTests", dependencies: ["Mapping", "ChangeModel", "LZ4", "TestRandom"],
+            name: "MappingTests", dependencies: ["Mapping", "ChangeModel", "Gzip", "LZ4", "TestRandom"],
             swiftSettings: strict),
         .testTarget(
             name: "PipelineDefinitionTests", dependencies: ["PipelineDefinition", "Mapping", "ChangeModel"],
