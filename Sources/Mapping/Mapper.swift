@@ -105,10 +105,10 @@ struct CompiledRule: Sendable {
         sinkLines = sinks.map(\.line)
     }
 
-    /// `nil` where the rule does not match, or excludes the path.
+    /// The captures of a path that the pattern matches; `nil` where the rule excludes it.
     func captures(in path: String) -> [Substring]? {
-        guard let pattern else { return [] }
-        if !excluded.isEmpty, excluded.contains(where: { $0.matchesPathOrAncestor(path) }) { return nil }
+        if excluded.contains(where: { $0.matchesPathOrAncestor(path) }) { return nil }
+        guard let pattern, !pattern.captureNames.isEmpty else { return [] }
         return pattern.captures(in: path)
     }
 
