@@ -85,11 +85,18 @@ struct TransformReader {
         let decode = section.choice("decode", default: Decoding.none)
         let set = section.node("set").flatMap(FieldReader(context: context).read)
         let exclude = section.node("exclude").flatMap(excluded) ?? []
+        let compression = section.choice("compression", default: Compression.none) ?? .none
+        let from = section.node("from").flatMap(from)
+        if from != nil, compression != .none, let node = section.node("compression") {
+            context.error(
+                node.position,
+                "compression says how the data is compressed, but 'from' is decoded instead of it",
+                fix: "remove one of the two")
+        }
         return ReadRule(
             position: section.position, match: match, exclude: exclude,
             continues: section.choice("continue", default: YesOrNo.false) == .true, operations: operations,
-            compression: section.choice("compression", default: Compression.none) ?? .none,
-            from: section.node("from").flatMap(from), decode: decode, set: set,
+            compression: compression, from: from, decode: decode, set: set,
             to: section.node("to").flatMap(targets))
     }
 
