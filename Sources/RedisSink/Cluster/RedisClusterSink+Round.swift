@@ -40,8 +40,9 @@ extension RedisClusterSink {
         guard known != nil else { throw RedisSink.notStarted }
         var byMaster = [[Int]](repeating: [], count: masters.count)
         var byGuest: [RedisEndpoint.Address: [Int]] = [:]
-        for (index, unit) in work.units.enumerated() where unit.isOpen {
-            switch unit.target {
+        let owners = owners
+        for index in work.units.indices where work.units[index].isOpen {
+            switch work.units[index].target {
             case .asking(let address):
                 do {
                     if links[address] == nil { links[address] = try await inspect(address) }
@@ -52,11 +53,12 @@ extension RedisClusterSink {
                     round.cause = "\(error)"
                 }
             case .owner:
-                let master = owners[unit.slot.number]
+                let slot = work.units[index].slot
+                let master = owners[slot.number]
                 if master >= 0 {
                     byMaster[Int(master)].append(index)
                 } else {
-                    round.cause = "nobody serves slot \(unit.slot)"
+                    round.cause = "nobody serves slot \(slot)"
                     cluster.doubtTopology()
                 }
             }
@@ -124,16 +126,17 @@ extension RedisClusterSink {
             Marker.appendRead(key: placement.key, to: &part.commands)
             part.marker = markerCheckpoint(node)
         }
+        part.units.reserveCapacity(units.count)
         for index in units {
-            let unit = work.units[index]
             let before = part.commands.count
-            if case .asking = unit.target { part.commands.append("ASKING") }
-            if unit.streams.isEmpty && !place.writesStreams {
-                append(unit, work, encoder, to: &part.commands)
-            } else {
+            if work.units[index].isAsking { part.commands.append("ASKING") }
+            if place.writesStreams {
+                let unit = work.units[index]
                 let next = next(unit.slot, work.batch, context)
                 append(unit, work, next, encoder, to: &part.commands)
                 part.checkpoints[index] = next
+            } else {
+                append(key: index, work, encoder, to: &part.commands)
             }
             part.units.append((index, part.commands.count - before))
         }
@@ -146,14 +149,13 @@ extension RedisClusterSink {
 
     /// A write of a key.
     private func append(
-        _ unit: ClusterWork.Unit, _ work: ClusterWork, _ encoder: CommandEncoder,
-        to commands: inout RedisCommandBatch
+        key unit: Int, _ work: ClusterWork, _ encoder: CommandEncoder, to commands: inout RedisCommandBatch
     ) {
-        guard let index = unit.writes.last else { return }
+        guard let index = work.units[unit].writes.last else { return }
         let write = work.write(index)
         guard write.isTransaction else { return encoder.append(write, to: &commands) }
         if case .replaceHash(let key, let fields) = write, shapes.remember(key, fields),
-            work.isFresh, unit.target == .owner
+            work.isFresh, !work.units[unit].isAsking
         {
             encoder.appendUpdate(ofHash: key, fields, to: &commands)
         } else {
@@ -214,10 +216,20 @@ extension RedisClusterSink {
             try takeMarker(part.node, read: replies[0], written: replies[replies.count - 1])
             start = 1
         }
+        let areKeys = !place.writesStreams
+        var isAnyDone = false
+        defer { if isAnyDone { backoff.reset() } }
         for (index, count) in part.units {
+            if count == 1, areKeys, replies[start].isSuccess {
+                // Most writes of keys are one command, and done.
+                work.units[index].isOpen = false
+                isAnyDone = true
+                start += 1
+                continue
+            }
             var own = replies[start..<start + count]
             start += count
-            if case .asking = work.units[index].target { own = own.dropFirst() }
+            if work.units[index].isAsking { own = own.dropFirst() }
             if let next = part.checkpoints[index] {
                 try await take(own, transaction: next, index, part, &work, &round)
             } else {
@@ -390,5 +402,12 @@ extension RedisClusterError.Code {
         case .connectionLost, .timeout, .cancelled: true
         default: false
         }
+    }
+}
+
+extension RESPValue {
+    /// An answer to one command, and no error.
+    fileprivate var isSuccess: Bool {
+        if case .error = self { false } else { true }
     }
 }
