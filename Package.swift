@@ -68,7 +68,8 @@ let package = Package(
         // jq, for what rules cannot say.
         .systemLibrary(name: "CJQ", providers: [.apt(["libjq-dev"])]),
         .target(name: "JQ", dependencies: ["CJQ"], swiftSettings: strict),
-        // libcrypto, for digests of keys and of what must not be shown.
+        // libcrypto, for digests of keys and of what must not be shown: swift-crypto would be a package more, whose copy
+        // inside of NIOSSL is not for others.
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "Gzip", dependencies: ["CZlib"], swiftSettings: strict),
         .target(name: "LZ4", dependencies: ["CLZ4"], swiftSettings: strict),
@@ -133,10 +134,12 @@ let package = Package(
             name: "SegmentLogTests", dependencies: ["SegmentLog", "LZ4", systemPackage], swiftSettings: strict
         ),
         .testTarget(
-            name: "MappingTests", dependencies: ["Mapping", "ChangeModel", "JQ", "LZ4", "TestRandom"],
+            name: "MappingTests",
+            dependencies: ["Mapping", "ChangeModel", "Gzip", "JQ", "LZ4", "TestRandom"],
             swiftSettings: strict),
         .testTarget(
-            name: "PipelineDefinitionTests", dependencies: ["PipelineDefinition", "Mapping", "ChangeModel"],
+            name: "PipelineDefinitionTests",
+            dependencies: ["PipelineDefinition", "Mapping", "ChangeModel", "JQ"],
             swiftSettings: strict),
         .testTarget(
             name: "ZooKeeperClientTests", dependencies: ["ZooKeeperClient", "TestServers", logging] + nio,

@@ -43,26 +43,30 @@ struct PartialSegments: Sendable {
         suffixes.table.build()
     }
 
+    /// Returns how many were tried.
     func forEachMatch(
         _ segment: UnsafeBufferPointer<UInt8>, in path: String, at range: Range<Int>, _ body: (Int32) -> Void
-    ) {
+    ) -> Int {
         let start = path.utf8.index(path.utf8.startIndex, offsetBy: range.lowerBound)
         let text = path[start..<path.utf8.index(start, offsetBy: range.count)]
+        var tried = report(others, text, body)
         for length in prefixes.lengths where length <= segment.count {
-            report(prefixes.table.targets(of: UnsafeBufferPointer(rebasing: segment[..<length])), text, body)
+            let prefix = UnsafeBufferPointer(rebasing: segment[..<length])
+            tried += report(prefixes.table.targets(of: prefix), text, body)
         }
         for length in suffixes.lengths where length <= segment.count {
             let suffix = UnsafeBufferPointer(rebasing: segment[(segment.count - length)...])
-            report(suffixes.table.targets(of: suffix), text, body)
+            tried += report(suffixes.table.targets(of: suffix), text, body)
         }
-        report(others, text, body)
+        return tried
     }
 
-    private func report(_ indices: [Int32], _ text: Substring, _ body: (Int32) -> Void) {
+    private func report(_ indices: [Int32], _ text: Substring, _ body: (Int32) -> Void) -> Int {
         for index in indices {
             let entry = entries[Int(index)]
             var found = [Substring](repeating: "", count: entry.captures)
             if PathPattern.match(entry.pieces, text, 0, &found) { body(entry.target) }
         }
+        return indices.count
     }
 }

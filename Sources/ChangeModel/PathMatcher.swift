@@ -24,46 +24,47 @@ public struct PathMatcher: Sendable {
         states = builder.build()
     }
 
-    /// Index of the first pattern behind `last` that matches; `nil`: none.
-    public func firstMatch(_ path: String, after last: Int = -1) -> Int? {
-        var found: Int?
-        forEachMatch(path) { index in
-            guard index > last else { return true }
-            found = index
+    /// Whether any of the patterns matches.
+    public func matches(_ path: String) -> Bool {
+        var isMatch = false
+        forEachMatch(path) { _ in
+            isMatch = true
             return false
         }
-        return found
+        return isMatch
     }
 
     /// The patterns that match, by index and in order, for as long as `body` returns `true`.
     public func forEachMatch(_ path: String, _ body: (Int) -> Bool) {
-        let isContiguous: Void? = path.utf8.withContiguousStorageIfAvailable { bytes in
-            follow(bytes, path, body)
-        }
-        if isContiguous == nil { Array(path.utf8).withUnsafeBufferPointer { follow($0, path, body) } }
+        let work = path.utf8.withContiguousStorageIfAvailable { follow($0, path, body) }
+        if work == nil { _ = Array(path.utf8).withUnsafeBufferPointer { follow($0, path, body) } }
     }
 
-    private func follow(_ bytes: UnsafeBufferPointer<UInt8>, _ path: String, _ body: (Int) -> Bool) {
+    /// Returns what it took: states that were followed, and patterns that were compared with a segment.
+    func follow(_ bytes: UnsafeBufferPointer<UInt8>, _ path: String, _ body: (Int) -> Bool) -> Int {
         withUnsafeTemporaryAllocation(of: Int32.self, capacity: 3 * states.count) { scratch in
             var active = ActiveStates(scratch, capacity: states.count)
             active.start()
             var start = 0
+            var work = 0
             while start < bytes.count {
                 var end = start
                 while end < bytes.count, bytes[end] != UInt8(ascii: "/") { end += 1 }
-                if end > start { step(&active, bytes, start..<end, path) }
-                if active.isEmpty { return }
+                if end > start { work += step(&active, bytes, start..<end, path) }
+                if active.isEmpty { return work }
                 start = end + 1
             }
             report(active, body)
+            return work
         }
     }
 
     private func step(
         _ active: inout ActiveStates, _ bytes: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, _ path: String
-    ) {
+    ) -> Int {
         let segment = UnsafeBufferPointer(rebasing: bytes[range])
         active.beginStep()
+        var work = 0
         for position in 0..<active.previousCount {
             let index = active.previous(position)
             if !states[index].literals.isEmpty {
@@ -73,9 +74,12 @@ public struct PathMatcher: Sendable {
             if states[index].many >= 0 { active.insert(states[index].many) }
             if states[index].repeats { active.insert(Int32(index)) }
             if !states[index].partials.isEmpty {
-                states[index].partials.forEachMatch(segment, in: path, at: range) { active.insert($0) }
+                work += states[index].partials.forEachMatch(segment, in: path, at: range) {
+                    active.insert($0)
+                }
             }
         }
+        return work + active.count
     }
 
     /// Several states end with patterns of their own: always the lowest that was not yet told.

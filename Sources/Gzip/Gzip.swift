@@ -9,7 +9,7 @@ public struct GzipError: Error, Hashable, CustomStringConvertible {
 public enum Gzip {
     /// 15: the largest window; 32: gzip or zlib, whichever the header says.
     private static let anyHeader: Int32 = 15 + 32
-    private static let chunk = 64 << 10
+    private static let largestChunk = 64 << 10
 
     /// Whether the bytes begin like a gzip file (RFC 1952).
     public static func isHeader(_ bytes: [UInt8]) -> Bool { bytes.starts(with: [0x1f, 0x8b]) }
@@ -23,12 +23,14 @@ public enum Gzip {
             inflateInit2_(&stream, anyHeader, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK
         else { throw GzipError(description: "out of memory for decompression") }
         defer { inflateEnd(&stream) }
-        var input = bytes
+        // Most znodes are small: as much room as what is compressed usually needs.
+        let chunk = min(max(4 * bytes.count, 256), largestChunk)
         var output: [UInt8] = []
-        let status = input.withUnsafeMutableBufferPointer { input in
-            stream.next_in = input.baseAddress
+        let status = bytes.withUnsafeBufferPointer { input in
+            // zlib reads it only; its type says otherwise for programs of old.
+            stream.next_in = UnsafeMutablePointer(mutating: input.baseAddress)
             stream.avail_in = UInt32(clamping: input.count)
-            return inflateAll(&stream, into: &output, atMost: limit)
+            return inflateAll(&stream, into: &output, chunk: chunk, atMost: limit)
         }
         guard status == Z_STREAM_END, stream.avail_in == 0 else {
             throw GzipError(
@@ -38,9 +40,9 @@ public enum Gzip {
         return output
     }
 
-    private static func inflateAll(_ stream: inout z_stream, into output: inout [UInt8], atMost limit: Int)
-        -> Int32
-    {
+    private static func inflateAll(
+        _ stream: inout z_stream, into output: inout [UInt8], chunk: Int, atMost limit: Int
+    ) -> Int32 {
         while true {
             let start = output.count
             output.append(contentsOf: repeatElement(0, count: chunk))

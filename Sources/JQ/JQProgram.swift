@@ -154,7 +154,8 @@ final class JQState: @unchecked Sendable {
             for noise in [" (Unix shell quoting issues?)", " at <top-level>"] {
                 message = message.replacing(noise, with: "")
             }
-            return message
+            // The program's line would follow.
+            return message.hasSuffix(":") ? String(message.dropLast()) : message
         }
     }
 }

@@ -91,14 +91,16 @@ public final class LZ4Frame {
     /// Throws for bytes that are no whole frame, and for content of more than `limit` bytes.
     public func decompress(_ bytes: [UInt8], atMost limit: Int) throws(LZ4Error) -> [UInt8] {
         LZ4F_resetDecompressionContext(decompression)
+        // Most znodes are small: as much room as what is compressed usually needs.
+        let chunk = min(max(4 * bytes.count, 256), LZ4Frame.largestChunk)
         var content: [UInt8] = []
         var read = 0
         var hint = 1
         while hint != 0 {
             let filled = content.count
-            content.append(contentsOf: repeatElement(0, count: LZ4Frame.chunk))
+            content.append(contentsOf: repeatElement(0, count: chunk))
             var sourceSize = bytes.count - read
-            var targetSize = LZ4Frame.chunk
+            var targetSize = chunk
             hint = content.withUnsafeMutableBytes { content in
                 bytes.withUnsafeBytes { bytes in
                     LZ4F_decompress(
@@ -108,7 +110,7 @@ public final class LZ4Frame {
             }
             try LZ4Frame.check(hint)
             read += sourceSize
-            content.removeLast(LZ4Frame.chunk - targetSize)
+            content.removeLast(chunk - targetSize)
             if content.count > limit {
                 throw LZ4Error(description: "more than \(limit) bytes when decompressed")
             }
@@ -120,7 +122,7 @@ public final class LZ4Frame {
         return content
     }
 
-    private static let chunk = 64 << 10
+    private static let largestChunk = 64 << 10
 
     private static func check(_ code: Int) throws(LZ4Error) {
         if LZ4F_isError(code) != 0 { throw LZ4Error(description: String(cString: LZ4F_getErrorName(code))) }

@@ -22,10 +22,7 @@ struct ObjectValue: Sendable, Hashable {
     subscript(name: String) -> Value? {
         get {
             // Objects are small: in order, comparing short names as words, is quicker than halving.
-            if members.count <= 12 {
-                for index in members.indices where members[index].name == name { return members[index].value }
-                return nil
-            }
+            if members.count <= 12 { return members.first { $0.name == name }?.value }
             let index = place(of: name)
             return index < members.count && members[index].name == name ? members[index].value : nil
         }

@@ -33,6 +33,7 @@ struct RoutingChecks {
                 for reference in field.references { check(reference, of: name, in: rule, isOwn: true) }
             }
         }
+        checkLifetimes()
         for sink in sinks {
             checkAddress(sink)
             checkReferences(sink)
@@ -136,14 +137,33 @@ struct RoutingChecks {
         }
     }
 
+    /// A lifetime is that of a key, and of what the last rules make.
+    private func checkLifetimes() {
+        for (index, stage) in stages.enumerated() {
+            for rule in stage.rules ?? [] {
+                guard let ttl = rule.ttl else { continue }
+                if stages[(index + 1)...].contains(where: { $0.rules != nil }) {
+                    context.error(
+                        ttl.position,
+                        "a ttl here has no effect: a later stage of rules decides what is written",
+                        fix: "move it there, or to the sink")
+                    continue
+                }
+                for sink in sinks where rule.writes(to: sink.name) {
+                    guard case .stream? = sink.definition?.specification.write else { continue }
+                    context.error(
+                        ttl.position, "a ttl is not for the stream '\(sink.name)': its entries have none",
+                        fix: "use maxlen or minid there, and give the rule a 'to' without it")
+                }
+            }
+        }
+    }
+
     /// What needs the store to remember which key belongs to which path, and where it cannot.
     private func checkAddress(_ sink: ReadSink) {
         guard let definition = sink.definition else { return }
         let specification = definition.specification
-        let isCluster = definition.redisURL?.contains("+cluster://") == true
-        if isCluster, specification.write == .children {
-            context.unsupported(sink.position, "'write: children' in a cluster")
-        }
+        if specification.write == .children { context.unsupported(sink.position, "'write: children'") }
         let transform = TransformSpecification(stages: stages.compactMap(\.specification))
         let addresses = specification.addressTemplates.map(\.name)
         for (key, template) in sink.templates where addresses.contains(key) {
@@ -156,15 +176,9 @@ struct RoutingChecks {
                 context.unsupported(
                     template.position, what + " in a stream", fix: "use captures of the path, or {path}")
             } else if specification.remembersAddresses(transform) {
-                if isCluster {
-                    context.unsupported(
-                        template.position, what + " in a cluster", fix: "use captures of the path, or {path}")
-                }
-                if let position = sink.tombstone {
-                    context.error(
-                        position, "a tombstone needs a key that the path decides, and \(key) has {\(moving)}",
-                        fix: "write on_delete: delete, or use captures and {path} only")
-                }
+                context.unsupported(
+                    template.position, what + " in a sink that is no stream",
+                    fix: "use captures of the path, or {path}")
             }
         }
     }

@@ -13,7 +13,6 @@ extension RoutingChecks {
             checkDistinct(sink)
         }
         checkSharedKeys()
-        for rule in lastRules ?? [] { checkLifetime(rule) }
     }
 
     private func checkReach(_ index: Int, among rules: [ReadRule]) {
@@ -99,18 +98,6 @@ extension RoutingChecks {
         guard let left, left.write == right.write else { return false }
         return left.member != right.member
             || left.field != right.field && left.field != nil && right.field != nil
-    }
-
-    private func checkLifetime(_ rule: ReadRule) {
-        guard let ttl = rule.ttl else { return }
-        for sink in sinks where rule.writes(to: sink.name) {
-            guard let specification = sink.definition?.specification, !specification.holdsState else {
-                continue
-            }
-            context.warning(
-                ttl.position, "the ttl is not for the sink '\(sink.name)': entries of a stream have none",
-                fix: "use maxlen or minid there, or name the other sinks in 'to'")
-        }
     }
 
     private func warnShared(_ sink: ReadSink, _ position: Position, _ parts: [String], _ origin: String) {

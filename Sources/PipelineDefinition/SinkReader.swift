@@ -10,8 +10,6 @@ struct ReadSink {
     /// Its templates by the key that they stand under.
     var templates: [(key: String, template: Located<Template>)]
     var ttl: Located<Template>?
-    /// Where `on_delete: tombstone` stands.
-    var tombstone: Position?
 }
 
 /// Reads `sinks:`.
@@ -91,7 +89,6 @@ struct SinkReader {
             section.refuse(key, "does not apply to 'write: \(kind.rawValue)'")
         }
         for (key, example) in kind.required { _ = section.required(key, example: example) }
-        sink.tombstone = tombstone(section)
         sink.definition = SinkDefinition(
             specification: specification(sink, section, kind), redisURL: redisURL(section, kind),
             onMissingCheckpoint: section.choice("on_missing_checkpoint", default: .earliest) ?? .earliest,
@@ -194,11 +191,6 @@ struct SinkReader {
                 fix: "write delete or keep")
         }
         return policy
-    }
-
-    private func tombstone(_ section: Section) -> Position? {
-        guard case .scalar("tombstone", _)? = section.node("on_delete")?.content else { return nil }
-        return section.position(of: "on_delete")
     }
 
     private func redisURL(_ section: Section, _ kind: Kind) -> String? {

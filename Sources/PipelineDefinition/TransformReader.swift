@@ -5,7 +5,8 @@ import Mapping
 struct TransformReader {
     let context: LoadContext
 
-    private static let stageKeys = ["rules", "drop", "select", "jq", "dedupe", "throttle"]
+    private static let stageKeys = ["rules", "drop", "select", "jq"]
+    private static let laterStages = ["dedupe", "throttle"]
     static let ruleKeys =
         ["match", "exclude", "continue", "on", "compression", "from", "decode", "jq"] + ShapeReader.keys
         + ["set", "ttl", "to"]
@@ -18,14 +19,14 @@ struct TransformReader {
         var stages = items.compactMap(readStage)
         var scope = StageScope()
         for index in stages.indices { stages[index].take(&scope) }
-        checkOrder(stages)
         return stages
     }
 
     private func readStage(_ node: Node) -> ReadStage? {
         guard
             let section = Section(
-                node, "a stage of transform", keys: TransformReader.stageKeys, context: context)
+                node, "a stage of transform", keys: TransformReader.stageKeys,
+                later: TransformReader.laterStages, context: context)
         else { return nil }
         let keys = TransformReader.stageKeys.filter { section.node($0) != nil }
         guard keys.count == 1, let key = keys.first, let value = section.node(key) else {
@@ -44,31 +45,7 @@ struct TransformReader {
         case "rules": return .rules(readRules(value))
         case "drop": return .other(filter(value, key).map { .drop($0) }, position)
         case "select": return .other(filter(value, key).map { .select($0) }, position)
-        case "jq": return .other(context.jq(value).map { .jq($0, line: position.line) }, position)
-        case "dedupe": return .other(dedupe(value), position)
-        default: return .other(throttle(value), position)
-        }
-    }
-
-    /// Both look at what would be written, and so stand behind all that decides it.
-    private func checkOrder(_ stages: [ReadStage]) {
-        var stateful: String?
-        for stage in stages {
-            switch stage {
-            case .other(.dedupe?, _): stateful = "dedupe"
-            case .other(.throttle?, _): stateful = "throttle"
-            case .other(let other, let position):
-                guard let stateful, other != nil else { continue }
-                context.error(
-                    position, "this stage stands behind '\(stateful)', which looks at what would be written",
-                    fix: "move it before '\(stateful)'")
-            case .rules(let rules):
-                guard let stateful, let rule = rules.first else { continue }
-                context.error(
-                    rule.position,
-                    "these rules stand behind '\(stateful)', which looks at what would be written",
-                    fix: "move them before '\(stateful)'")
-            }
+        default: return .other(context.jq(value).map { .jq($0, line: position.line) }, position)
         }
     }
 
@@ -103,33 +80,6 @@ struct TransformReader {
         }
     }
 
-    private func dedupe(_ node: Node) -> TransformSpecification.Stage? {
-        if case .mapping(let entries) = node.content {
-            for entry in entries { context.error(entry.position, "unknown key '\(entry.key)' in dedupe") }
-            return .dedupe
-        }
-        guard context.choice(node, "dedupe", of: YesOrNo.self) == .true else { return nil }
-        return .dedupe
-    }
-
-    /// `1s` or `{interval: 1s}`
-    private func throttle(_ node: Node) -> TransformSpecification.Stage? {
-        var section: Section?
-        if case .mapping = node.content {
-            section = Section(node, "throttle", keys: ["interval"], context: context)
-            if section?.required("interval", example: "1s") == nil { return nil }
-        } else {
-            let entry = Node.Entry(key: "throttle", position: node.position, value: node)
-            section = Section(
-                Node(position: node.position, content: .mapping([entry])), "throttle", keys: ["throttle"],
-                context: context)
-        }
-        let key = section?.node("interval") == nil ? "throttle" : "interval"
-        return section?.milliseconds(key, in: 1...3_600_000, context: context).map {
-            .throttle(milliseconds: $0)
-        }
-    }
-
     private func readRules(_ node: Node) -> [ReadRule] {
         guard let items = context.list(node, "rules", example: "- match: \"/services/{service}\"") else {
             return []
@@ -151,6 +101,12 @@ struct TransformReader {
         rule.continues = section.choice("continue", default: YesOrNo.false) == .true
         rule.compression = section.choice("compression", default: Compression.none) ?? .none
         rule.from = section.node("from").flatMap(from)
+        if rule.from != nil, rule.compression != .none, let node = section.node("compression") {
+            context.error(
+                node.position,
+                "compression says how the data is compressed, but 'from' is decoded instead of it",
+                fix: "remove one of the two")
+        }
         rule.decode = section.choice("decode", default: Decoding.none)
         rule.hasJQ = section.node("jq") != nil
         rule.jq = section.node("jq").flatMap(context.jq)

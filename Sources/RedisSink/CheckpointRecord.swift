@@ -31,22 +31,26 @@ enum CheckpointRecord {
 
     /// Names and values, as `HSET` takes them.
     ///
-    /// - Parameter replayed: the field `r`, in a replay.
-    static func arguments(of checkpoint: Checkpoint, replayed: Bytes? = nil) -> [Bytes] {
-        let values = [
-            "e", "\(checkpoint.epoch)", "p", "\(checkpoint.sent)", "c", "\(checkpoint.confirmed)", "g",
-            "\(checkpoint.generation)", "l", checkpoint.logID, "z", "\(checkpoint.settled)", "f",
-            "\(checkpoint.floor)", "o", checkpoint.owner, "t", "\(checkpoint.written)",
+    /// - Parameters:
+    ///   - replayed: the field `r`, in a replay.
+    ///   - isWhole: also what stays the same as long as one process has the sink.
+    static func arguments(of checkpoint: Checkpoint, replayed: Bytes? = nil, isWhole: Bool = true) -> [Bytes]
+    {
+        var values = [
+            "p", "\(checkpoint.sent)", "c", "\(checkpoint.confirmed)", "g", "\(checkpoint.generation)", "z",
+            "\(checkpoint.settled)", "f", "\(checkpoint.floor)", "t", "\(checkpoint.written)",
         ]
+        if isWhole { values += ["e", "\(checkpoint.epoch)", "l", checkpoint.logID, "o", checkpoint.owner] }
         var arguments = values.map { Bytes($0.utf8) }
         if let replayed { arguments += [Bytes(replayedField.utf8), replayed] }
         return arguments
     }
 
     static func appendWrite(
-        of checkpoint: Checkpoint, replayed: Bytes? = nil, key: String, to batch: inout RedisCommandBatch
+        of checkpoint: Checkpoint, replayed: Bytes? = nil, isWhole: Bool = true, key: String,
+        to batch: inout RedisCommandBatch
     ) {
-        let arguments = arguments(of: checkpoint, replayed: replayed)
+        let arguments = arguments(of: checkpoint, replayed: replayed, isWhole: isWhole)
         batch.begin(argumentCount: 2 + arguments.count)
         batch.add("HSET" as StaticString)
         batch.add(key)

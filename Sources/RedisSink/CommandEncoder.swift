@@ -22,8 +22,7 @@ struct CommandEncoder {
     /// - Parameter floor: stream IDs are at least of this generation.
     func append(_ change: MappedChange, floor: UInt16, to batch: inout RedisCommandBatch) {
         forEachEntry(of: change, floor: floor) { key, id, fields in
-            batch.begin(argumentCount: entryArgumentCount(fields))
-            addEntry(key, id, fields, to: &batch)
+            append(key, id, fields, to: &batch)
         }
         for write in change.writes { append(write, to: &batch) }
     }
@@ -54,7 +53,7 @@ struct CommandEncoder {
         case .streamAdd, .envelope:
             break
         case .addListItem, .removeListItem, .release:
-            // What these become depends on what Redis holds: `RememberedWrites` has replaced them.
+            // A definition that needs them is refused when it is loaded.
             break
         case .expiring(.setString(let key, let value), let milliseconds):
             begin("SET", 5, key, &batch)
@@ -72,13 +71,7 @@ struct CommandEncoder {
             batch.add(value)
         case .replaceHash(let key, let fields):
             begin("DEL", 2, key, &batch)
-            if !fields.isEmpty {
-                begin("HSET", 2 + 2 * fields.count, key, &batch)
-                for field in fields {
-                    batch.add(field.name)
-                    batch.add(field.value)
-                }
-            }
+            if !fields.isEmpty { appendHSET(key, fields, to: &batch) }
         case .setHashField(let key, let field, let value):
             begin("HSET", 4, key, &batch)
             batch.add(field)
@@ -104,27 +97,45 @@ struct CommandEncoder {
         }
     }
 
+    /// Commands of `appendUpdate`.
+    static let updateCommands = 2
+
+    /// Gives a hash that has these fields, as far as we know, their new values. `HLEN` answers their number where it has
+    /// no other.
+    func appendUpdate(ofHash key: Bytes, _ fields: [Field], to batch: inout RedisCommandBatch) {
+        appendHSET(key, fields, to: &batch)
+        begin("HLEN", 2, key, &batch)
+    }
+
+    private func appendHSET(_ key: Bytes, _ fields: [Field], to batch: inout RedisCommandBatch) {
+        begin("HSET", 2 + 2 * fields.count, key, &batch)
+        for field in fields {
+            batch.add(field.name)
+            batch.add(field.value)
+        }
+    }
+
     private func begin(_ name: StaticString, _ count: Int, _ key: Bytes, _ batch: inout RedisCommandBatch) {
         batch.begin(argumentCount: count)
         batch.add(name)
         batch.add(key)
     }
 
-    /// Arguments of the `XADD` of an entry, its name included.
-    func entryArgumentCount(_ fields: [Field]) -> Int {
+    /// Appends the `XADD` of an entry.
+    ///
+    /// - Parameter mustExist: without the stream nothing is added, and the answer is null.
+    func append(
+        _ key: Bytes, _ id: StreamID, _ fields: [Field], mustExist: Bool = false,
+        to batch: inout RedisCommandBatch
+    ) {
         let trimArguments =
             switch trim {
             case nil: 0
             case .maxLength(_, let isApproximate): isApproximate ? 3 : 2
             case .minimumID: 3
             }
-        return 3 + trimArguments + 2 * fields.count
-    }
-
-    /// Adds those arguments to a command that was begun.
-    func addEntry(_ key: Bytes, _ id: StreamID, _ fields: [Field], to batch: inout RedisCommandBatch) {
-        batch.add("XADD" as StaticString)
-        batch.add(key)
+        begin("XADD", (mustExist ? 4 : 3) + trimArguments + 2 * fields.count, key, &batch)
+        if mustExist { batch.add("NOMKSTREAM" as StaticString) }
         switch trim {
         case nil: break
         case .maxLength(let length, let isApproximate):

@@ -29,6 +29,8 @@ public actor RedisSink: ChangeSink {
             self.pipeline = pipeline
             self.sink = sink
             self.redis = redis
+            // Of what writes alone: in a cluster whoever takes the sink ends all connections of this name.
+            self.redis.clientName = CheckpointRecord.key(pipeline: pipeline, sink: sink)
             self.onMissingCheckpoint = onMissingCheckpoint
             self.stream = stream
             self.owner = owner

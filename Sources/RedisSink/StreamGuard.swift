@@ -17,6 +17,8 @@ final class StreamGuard {
     var placements: ReplayPlacements?
     /// Streams whose top entry has been compared with the checkpoint in this run.
     private var verified: Set<Bytes> = []
+    /// Of these the ones that exist.
+    private(set) var existing: Set<Bytes> = []
     private var minimum: (id: StreamID, until: ContinuousClock.Instant)?
 
     /// More streams than this are compared again rather than remembered.
@@ -32,6 +34,7 @@ final class StreamGuard {
     /// Streams are compared again before they are written again, and a replay is given new IDs.
     func forget() {
         verified = []
+        existing = []
         placements = nil
     }
 
@@ -46,6 +49,10 @@ final class StreamGuard {
         guard !usesServerIDs else { return [] }
         let fresh = newStreams(in: batch)
         guard !fresh.isEmpty else { return [] }
+        if verified.count > StreamGuard.rememberedStreams {
+            verified = []
+            existing = []
+        }
         var ahead: [(stream: Bytes, generation: UInt16)] = []
         for (key, replies) in zip(fresh, try await reader.ask(fresh.map { .streamInfo($0) })) {
             for reply in replies { try reply.checkForTrouble() }
@@ -53,17 +60,28 @@ final class StreamGuard {
             let nextNew = StreamID(
                 generation: max(context.generation(of: stored.sent), stored.floor), offset: stored.sent,
                 index: 0)
-            guard let text = replies.first?.field("last-generated-id")?.string, let last = StreamID(text),
-                last >= nextNew
-            else { continue }
+            guard let text = replies.first?.field("last-generated-id")?.string, let last = StreamID(text)
+            else {
+                continue
+            }
+            existing.insert(key)
+            guard last >= nextNew else { continue }
             guard last.generation > 0 || last.high < StreamGuard.firstClockID else {
                 throw foreign(key, last)
             }
             ahead.append((key, max(last.generation, stored.floor)))
         }
-        if verified.count > StreamGuard.rememberedStreams { verified = [] }
         verified.formUnion(fresh)
         return ahead
+    }
+
+    /// A stream has been made, or was found missing.
+    func note(_ stream: Bytes, exists: Bool) {
+        if !exists {
+            existing.remove(stream)
+        } else if verified.contains(stream) {
+            existing.insert(stream)
+        }
     }
 
     private func newStreams(in batch: MappedBatch) -> [Bytes] {

@@ -141,9 +141,7 @@ struct Assembly {
 
     private func redis(_ sink: SinkDefinition) throws -> RedisConfiguration {
         do {
-            return RedisConfiguration(
-                endpoint: try RedisEndpoint(parsing: sink.redisURL ?? ""),
-                clientName: "millrace-\(definition.name)-\(sink.name)")
+            return RedisConfiguration(endpoint: try RedisEndpoint(parsing: sink.redisURL ?? ""))
         } catch {
             throw PipelineError.unavailable("\(definition.file): sinks.\(sink.name).redis: \(error)")
         }

@@ -1,6 +1,7 @@
 import LZ4
 import Testing
 
+@testable import Gzip
 @testable import Mapping
 
 /// YAML, properties, URLs, and what is compressed.
@@ -129,5 +130,21 @@ import Testing
         #expect(throws: MappingFault.undecodable("lz4: more than 16777216 bytes when decompressed")) {
             try Compression.auto.decompressed(frame)
         }
+        let gzip = DocumentDecodingTests.gzipped
+        #expect(try Gzip.decompress(gzip + gzip, atMost: 10).count == 10)
+        for limit in [0, 4, 9] {
+            #expect(throws: GzipError(description: "more than \(limit) bytes when decompressed")) {
+                try Gzip.decompress(gzip + gzip, atMost: limit)
+            }
+        }
+    }
+
+    /// More than is made room for at once.
+    @Test func largeContentIsWhole() throws {
+        let content = Bytes((0..<300_000).map { UInt8(truncatingIfNeeded: $0 / 1000) })
+        var frame: Bytes = []
+        try LZ4Frame().compress(content, appendingTo: &frame)
+        #expect(frame.count * 4 < content.count)
+        #expect(try Compression.lz4.decompressed(frame) == content)
     }
 }

@@ -159,6 +159,20 @@ import Testing
         #expect(mapper.write(change(.create, "/a/b/lock-1/x", "v"), sink: 1) == "SET k:/a/b/lock-1/x 'v'")
     }
 
+    /// The path is there when the node is gone: a delete has a value, too.
+    @Test func thePathIsDecodedInsteadOfTheData() throws {
+        var rule = try rule("/q/{kind}-{n}", decode: .integer, set: [try field("n", "{value}")])
+        let stream = try sink(.stream(StreamOptions()), key: "s")
+        let withoutValue = mapper([rule], stream).write(change(.delete, "/q/job-0007"))
+        rule.from = try Template("{n}")
+        let mapper = mapper([rule], try sink(.string, key: "{kind}", value: "{value}"), stream)
+        #expect(mapper.write(change(.create, "/q/job-0007", "no number")) == "SET job '7'")
+        #expect(!withoutValue.contains("n='7'"))
+        #expect(mapper.write(change(.delete, "/q/job-0007"), sink: 1).contains("n='7'"))
+        #expect(
+            mapper.write(change(.create, "/q/job-x", "7")).hasPrefix("failed undecodable: rule 1"))
+    }
+
     @Test func alternativesAreCaptured() throws {
         let mapper = mapper([try rule("/{kind:topics|brokers}/{id}")], try sink(.string, key: "{kind}:{id}"))
         #expect(mapper.write(change(.create, "/topics/a", "v")) == "SET topics:a 'v'")

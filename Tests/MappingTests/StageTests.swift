@@ -48,7 +48,7 @@ import Testing
         let mapper = mapper([.rules([try json("/{x}", jq: ".a.b")])], try sink(.hash))
         #expect(
             mapper.write(change(.create, "/n", #"{"a":"secret"}"#))
-                == "failed jq: rule 1 (line 5), 'jq': jq: Cannot index string with …, in znode /n")
+                == "failed jq: rule 1 (line 5), 'jq': jq: Cannot index string with string …, in znode /n")
     }
 
     @Test func aSecondStageSeesFieldsAndCapturesOfTheFirst() throws {

@@ -68,9 +68,10 @@ struct CompiledRule: Sendable {
             } : []
     }
 
-    /// `nil` where the rule does not match, or excludes the path.
+    /// The captures of a path that the pattern matches; `nil` where the rule excludes it.
     func captures(in path: String) -> [Substring]? {
-        if !excluded.isEmpty, excluded.contains(where: { $0.matchesPathOrAncestor(path) }) { return nil }
+        if excluded.contains(where: { $0.matchesPathOrAncestor(path) }) { return nil }
+        if pattern.captureNames.isEmpty { return [] }
         return pattern.captures(in: path)
     }
 

@@ -40,7 +40,7 @@ struct CompiledFilter: Sendable {
     func lets(_ change: Change) -> Bool {
         let matches =
             operations.contains(change.operation)
-            && (matcher.map { $0.firstMatch(change.path) != nil } ?? true)
+            && (matcher.map { $0.matches(change.path) } ?? true)
         return matches == keeps
     }
 }

@@ -50,12 +50,13 @@ public struct SinkSpecification: Sendable, Hashable {
         guard holdsState else { return false }
         let references = addressTemplates.flatMap(\.template.references)
         guard let rules = transform.rules else { return references.contains { !$0.isPathDetermined } }
+        // Behind the rules a filter takes the value away, and jq makes another.
+        let isLast = transform.stages.last?.rules != nil
         return rules.contains { rule in
             guard rule.to?.contains(name) ?? true else { return false }
             // What is decoded from the path is as the path.
-            return references.contains { reference in
-                reference.needsValue ? rule.from == nil || rule.jq != nil : !reference.isPathDetermined
-            }
+            let isOfPath = isLast && rule.from != nil && rule.jq == nil
+            return references.contains { $0.needsValue ? !isOfPath : !$0.isPathDetermined }
         }
     }
 

@@ -30,7 +30,8 @@ enum Timestamp {
 
     /// RFC 3339 in UTC with milliseconds.
     static func text(milliseconds: Int64) -> String {
-        Date(timeIntervalSince1970: Double(milliseconds) / 1000).formatted(
+        // Half a millisecond more, since what is not exact is cut off.
+        Date(timeIntervalSince1970: (Double(milliseconds) + 0.5) / 1000).formatted(
             Date.ISO8601FormatStyle(includingFractionalSeconds: true))
     }
 }

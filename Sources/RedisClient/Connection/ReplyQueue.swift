@@ -24,6 +24,8 @@ struct ReplyQueue<Waiter> {
     private let maximumReplyBytes: Int
     private var entries = CircularBuffer<Entry>()
     private var bytes = 0
+    /// Commands of the first entry; 0 where there is none. Looking at the entry costs more than its reply.
+    private var commands = 0
     /// Answers to the first entry so far.
     private var replies: [RESPValue] = []
     private var replyBytes = 0
@@ -50,9 +52,9 @@ struct ReplyQueue<Waiter> {
         guard entries.isEmpty || newBytes <= maximumBytes - bytes else {
             throw RedisError(code: .limitExceeded, message: "\(bytes) bytes of commands are outstanding")
         }
-        if entries.isEmpty { replies.reserveCapacity(min(commands, 1 << 16)) }
         bytes += newBytes
         entries.append(Entry(id: id, commands: commands, bytes: newBytes, deadline: deadline, waiter: waiter))
+        if entries.count == 1 { begin() }
     }
 
     /// Takes a reply; returns the batch that it completes.
@@ -60,21 +62,25 @@ struct ReplyQueue<Waiter> {
     /// - Throws: `protocolViolation` where no command lacks a reply, `limitExceeded` where the batch's
     ///   replies take too much memory.
     mutating func receive(_ reply: RESPValue, memory: Int) throws(RedisError) -> Completion? {
-        guard let first = entries.first else { throw unsolicited(reply) }
+        guard commands > 0 else { throw unsolicited(reply) }
         guard memory <= maximumReplyBytes - replyBytes else {
             throw RedisError(
                 code: .limitExceeded, message: "replies of more than \(maximumReplyBytes) bytes to one batch")
         }
         replyBytes += memory
         replies.append(reply)
-        guard replies.count == first.commands else { return nil }
-        let completion = Completion(waiter: first.waiter, replies: replies)
-        entries.removeFirst()
+        guard replies.count == commands else { return nil }
+        let first = entries.removeFirst()
         bytes -= first.bytes
+        defer { begin() }
+        return Completion(waiter: first.waiter, replies: replies)
+    }
+
+    private mutating func begin() {
+        commands = entries.first?.commands ?? 0
         replyBytes = 0
         replies = []
-        if let next = entries.first { replies.reserveCapacity(min(next.commands, 1 << 16)) }
-        return completion
+        replies.reserveCapacity(min(commands, 1 << 16))
     }
 
     /// Nobody waits for this batch any more; its replies are still to come and are dropped then.
@@ -89,9 +95,8 @@ struct ReplyQueue<Waiter> {
     mutating func removeAll() -> [Waiter] {
         let waiters = entries.compactMap(\.waiter)
         entries.removeAll()
-        replies = []
         bytes = 0
-        replyBytes = 0
+        begin()
         return waiters
     }
 

@@ -42,6 +42,11 @@ public struct RedisCommandBatch: Sendable {
 
     /// Adds a whole command: its name and its arguments, at least the name.
     public mutating func append(_ arguments: String...) {
+        append(arguments)
+    }
+
+    /// Adds a whole command: its name and its arguments, at least the name.
+    public mutating func append(_ arguments: [String]) {
         begin(argumentCount: arguments.count)
         for argument in arguments { add(argument) }
     }

@@ -59,7 +59,6 @@ public struct RedisServerError: Error, Sendable, Equatable, CustomStringConverti
         public static let noperm = Prefix(rawValue: "NOPERM")
         public static let noproto = Prefix(rawValue: "NOPROTO")
         public static let noreplicas = Prefix(rawValue: "NOREPLICAS")
-        public static let noscript = Prefix(rawValue: "NOSCRIPT")
         public static let oom = Prefix(rawValue: "OOM")
         public static let readonly = Prefix(rawValue: "READONLY")
         public static let tryagain = Prefix(rawValue: "TRYAGAIN")

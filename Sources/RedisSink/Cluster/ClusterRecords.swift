@@ -94,7 +94,7 @@ struct ClusterRecords {
             markers.append(FoundMarker(key: key, slot: slot, node: node.id, marker: marker))
         }
         guard place.writesStreams, replies.count > 1 else { return }
-        checkpoints[slot] = try CheckpointRecord.parse(replies[1], key: checkpointKey(slot))
+        checkpoints[slot] = try SlotTransaction.checkpoint(replies[1], key: checkpointKey(slot))
     }
 
     private func markerKey(_ slot: HashSlot) -> String {

@@ -26,6 +26,8 @@ struct ClusterWork {
 
     let batch: MappedBatch
     var units: [Unit] = []
+    /// Nothing of it was sent before.
+    var isFresh = true
     /// Changes that the servers have refused for good, by index.
     var refused: [Int: RedisServerError] = [:]
     /// Slots of which a change was refused, which is not yet told to anybody.
@@ -51,11 +53,7 @@ struct ClusterWork {
                 let slot = HashSlot(of: key)
                 if let ahead, !batch.isReplay, change.offset < ahead[slot.number] { continue }
                 let index = WriteIndex(change: changeIndex, write: writeIndex)
-                if case .streamAdd(_, let fields) = write {
-                    guard fields.count <= SlotTransaction.maximumFields else {
-                        refuse(changeIndex, in: slot, SlotTransaction.tooManyFields)
-                        continue
-                    }
+                if case .streamAdd = write {
                     let unit = bySlot[slot] ?? units.count
                     if unit == units.count {
                         bySlot[slot] = unit
@@ -78,11 +76,34 @@ struct ClusterWork {
 
     func write(_ index: WriteIndex) -> SinkWrite { batch.changes[index.change].writes[index.write] }
 
+    /// What `HLEN` says where a hash has its fields and no other; `nil` where a unit is none.
+    func fieldCount(_ unit: Int) -> Int64? {
+        guard let last = units[unit].writes.last, case .replaceHash(_, let fields) = write(last) else {
+            return nil
+        }
+        return Int64(fields.count)
+    }
+
     /// Of a write of a key: what it stands for is refused, and the one that it took the place of has its turn.
     mutating func refuse(_ unit: Int, _ error: RedisServerError) {
         guard let last = units[unit].writes.popLast() else { return }
         refuse(last.change, in: units[unit].slot, error)
         units[unit].isOpen = !units[unit].writes.isEmpty
+    }
+
+    /// Of a slot's entries, by number: they are sent no more.
+    mutating func refuse(_ errors: [Int: RedisServerError], of unit: Int) {
+        var left: [WriteIndex] = []
+        var refused: Set<Int> = []
+        for (number, write) in units[unit].writes.enumerated() {
+            guard let error = errors[number] else {
+                left.append(write)
+                continue
+            }
+            refused.insert(write.change)
+            refuse(write.change, in: units[unit].slot, error)
+        }
+        units[unit].writes = left.filter { !refused.contains($0.change) }
     }
 
     mutating func refuse(_ change: Int, in slot: HashSlot, _ error: RedisServerError) {
@@ -126,6 +147,7 @@ extension SinkWrite {
     var isTransaction: Bool {
         switch self {
         case .replaceHash(_, let fields): !fields.isEmpty
+        case .expiring(.setString, _): false
         case .expiring: true
         default: false
         }

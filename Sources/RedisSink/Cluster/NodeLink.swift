@@ -9,8 +9,6 @@ struct NodeLink {
     var predecessor: String
     /// The connection as the server knows it, to end it when we cannot: `ID number ADDR address`.
     var client: [String]?
-    /// Hash of `SlotTransaction.script`, where that was loaded.
-    var script = ""
 
     enum Finding {
         case master(NodeLink)
@@ -18,30 +16,27 @@ struct NodeLink {
         case replica(of: String, history: String)
     }
 
-    /// - Parameters:
-    ///   - ghost: an earlier connection, on which commands may still be waiting to be executed.
-    ///   - loadsScript: whether transactions will be sent.
-    static func question(ghost: [String]?, loadsScript: Bool) -> RedisCommandBatch {
+    /// - Parameter ghost: an earlier connection, on which commands may still be waiting to be executed.
+    static func question(ghost: [String]?) -> RedisCommandBatch {
         var batch = RedisCommandBatch()
-        if let ghost {
-            batch.begin(argumentCount: 2 + ghost.count)
-            batch.add("CLIENT" as StaticString)
-            batch.add("KILL" as StaticString)
-            for argument in ghost { batch.add(argument) }
-        }
+        if let ghost { appendKill(ghost, to: &batch) }
         batch.append("CLIENT", "INFO")
         batch.append("INFO", "replication")
-        if loadsScript { batch.append("SCRIPT", "LOAD", SlotTransaction.script) }
         return batch
+    }
+
+    /// - Parameter client: as `client(_:)` names it.
+    static func appendKill(_ client: [String], to batch: inout RedisCommandBatch) {
+        batch.append(["CLIENT", "KILL"] + client)
     }
 
     /// - Parameter replies: to the question, without that to `CLIENT KILL`.
     /// - Throws: `server` where the node refuses what is needed, `protocolViolation`.
     static func read(
-        _ replies: ArraySlice<RESPValue>, connection: ClusterConnectionID, loadsScript: Bool
+        _ replies: ArraySlice<RESPValue>, connection: ClusterConnectionID
     ) throws(RedisError) -> Finding {
         let replies = Array(replies)
-        guard replies.count == (loadsScript ? 3 : 2) else { throw malformed }
+        guard replies.count == 2 else { throw malformed }
         for case .error(let error) in replies.dropFirst() {
             throw RedisError(code: .server(error), message: error.message)
         }
@@ -56,21 +51,17 @@ struct NodeLink {
             let master = "\(fields["master_host"] ?? ""):\(fields["master_port"] ?? "")"
             return .replica(of: master, history: String(history))
         }
-        var link = NodeLink(
-            connection: connection, history: String(history),
-            predecessor: String(fields["master_replid2"] ?? ""), client: client(replies[0]))
-        if loadsScript {
-            guard let hash = replies[2].string else { throw malformed }
-            link.script = hash
-        }
-        return .master(link)
+        return .master(
+            NodeLink(
+                connection: connection, history: String(history),
+                predecessor: String(fields["master_replid2"] ?? ""),
+                client: replies[0].string.flatMap { client($0.split(separator: " ")) }))
     }
 
     /// Of `id=7 addr=127.0.0.1:50000 …` what `CLIENT KILL` needs: both, since a restarted server gives the same
     /// numbers again.
-    private static func client(_ reply: RESPValue) -> [String]? {
-        guard let words = reply.string?.split(separator: " "),
-            let id = words.first(where: { $0.hasPrefix("id=") })?.dropFirst(3),
+    static func client(_ words: [Substring]) -> [String]? {
+        guard let id = words.first(where: { $0.hasPrefix("id=") })?.dropFirst(3),
             let address = words.first(where: { $0.hasPrefix("addr=") })?.dropFirst(5)
         else { return nil }
         return ["ID", String(id), "ADDR", String(address)]

@@ -67,7 +67,7 @@ extension RedisClusterSink {
         established = Set(links.values.map(\.history))
         await remove(Set(records.markers.map(\.key)))
         await warnAboutEviction(topology)
-        try await waitForPredecessor(records, context)
+        try await endPredecessors(records, context)
         return confirmed
     }
 
@@ -92,7 +92,7 @@ extension RedisClusterSink {
         return records
     }
 
-    /// Writes our epoch into every slot's checkpoint: from here on an earlier process's transactions are refused.
+    /// Writes our epoch into every slot's checkpoint: an earlier process ends when it sees it.
     private func take(
         _ records: ClusterRecords, _ claims: [HashSlot: Claim], _ topology: ClusterTopology,
         _ context: SinkContext
@@ -101,27 +101,32 @@ extension RedisClusterSink {
         for master in topology.masters {
             guard let link = links[master.address] else { continue }
             var batch = RedisCommandBatch()
-            var taken: [(slot: HashSlot, checkpoint: Checkpoint)] = []
+            var taken: [(slot: HashSlot, checkpoint: Checkpoint, commands: Range<Int>)] = []
             for slot in topology.slots(of: master) {
                 guard let found = records.checkpoints[slot], var next = claims[slot]?.checkpoint else {
                     continue
                 }
                 next.epoch = epoch
                 next.floor = max(next.floor, found.logID == context.logID ? 0 : floor)
+                let before = batch.count
                 SlotTransaction.append(
-                    [], streams: [], expected: found, next: next, replayed: nil, key: checkpointKey(slot),
-                    script: link.script, encoder: CommandEncoder(trim: nil, usesServerIDs: false), to: &batch)
-                taken.append((slot, next))
+                    [], expected: found, next: next, replayed: nil, key: checkpointKey(slot),
+                    encoder: CommandEncoder(trim: nil, usesServerIDs: false), to: &batch)
+                taken.append((slot, next, before..<batch.count))
             }
             let replies = try await cluster.send(batch, to: master.address, on: link.connection).replies
-            for ((slot, checkpoint), reply) in zip(taken, replies) {
-                if let obstacle = cluster.obstacle(in: [reply], slot: slot, node: master.address) {
+            guard replies.count == batch.count else {
+                throw RedisError(code: .protocolViolation, message: "answers of another number")
+            }
+            for (slot, checkpoint, range) in taken {
+                let own = replies[range]
+                if let obstacle = cluster.obstacle(in: own, slot: slot, node: master.address) {
                     throw obstacle
                 }
-                switch try SlotTransaction.outcome(reply, key: checkpointKey(slot)) {
-                case .executed:
+                switch try SlotTransaction.outcome(own, key: checkpointKey(slot)) {
+                case .executed(let found, _, _) where isSame(found, records.checkpoints[slot]):
                     checkpoints[slot] = .init(checkpoint: checkpoint, resendBelow: checkpoint.sent)
-                case .conflict:
+                case .executed, .notAccepted:
                     throw RedisClusterError(
                         code: .tryAgain, message: "somebody else writes \(checkpointKey(slot))",
                         node: master.address)
@@ -136,22 +141,46 @@ extension RedisClusterSink {
         }
     }
 
-    /// Keys have no fence. Where the sink was another host's, that one is given time to see our epoch; what it writes
-    /// until then lies behind our position, and is written over.
-    private func waitForPredecessor(_ records: ClusterRecords, _ context: SinkContext) async throws {
-        guard !place.writesStreams else { return }
+    /// The fence. Whoever had the sink reads a marker before it writes on a new connection, and finds our epoch there;
+    /// on the connections that it has, nothing is executed any more once they are ended.
+    ///
+    /// Where that is not permitted, another host is given time to notice. What it writes until then into streams is what
+    /// we would write; into keys it lies behind our position, and is written over.
+    private func endPredecessors(_ records: ClusterRecords, _ context: SinkContext) async throws {
+        var areEnded = true
+        for address in links.keys { areEnded = try await endConnections(at: address) && areEnded }
+        guard !areEnded, !place.writesStreams else { return }
         let mine = RedisClusterSink.host(configuration.owner)
         let others = records.all.map(\.checkpoint).filter {
             $0.logID != context.logID || RedisClusterSink.host($0.owner) != mine
         }
         guard let other = others.first else { return }
         logger.warning(
-            "the sink was another host's or log's: waiting until it must have noticed",
+            "the sink was another host's or log's, and its connections may not be ended: waiting until it must have noticed",
             metadata: ["owner": "\(other.owner)", "wait": "\(configuration.takeOverPause)"])
         try await Task.sleep(for: configuration.takeOverPause)
         // It may have written over our markers.
         for node in placements.keys { placements[node]?.isStale = true }
         known = nil
+    }
+
+    /// Ends all connections of this sink but ours; false where that is not permitted.
+    private func endConnections(at node: RedisEndpoint.Address) async throws -> Bool {
+        guard let link = links[node], let name = configuration.redis.clientName, let own = link.client else {
+            return false
+        }
+        var list = RedisCommandBatch()
+        list.append("CLIENT", "LIST", "TYPE", "normal")
+        let answer = try await cluster.send(list, to: node, on: link.connection).replies.first
+        guard let lines = answer?.string?.split(whereSeparator: \.isNewline) else { return false }
+        var kills = RedisCommandBatch()
+        for line in lines {
+            let words = line.split(separator: " ")
+            guard words.contains("name=\(name)"), let id = NodeLink.client(words), id != own else { continue }
+            NodeLink.appendKill(id, to: &kills)
+        }
+        let answers = try await cluster.send(kills, to: node, on: link.connection).replies
+        return !answers.contains { if case .error = $0 { true } else { false } }
     }
 
     private static func host(_ owner: String) -> Substring {

@@ -73,6 +73,7 @@ extension RedisClusterSink {
             let key = Marker.key(pipeline: place.pipeline, sink: place.sink, slot: slot)
             let checkpoint = markerCheckpoint(list)
             var batch = RedisCommandBatch()
+            Marker.appendRead(key: key, to: &batch)
             Marker(checkpoint: checkpoint, node: node.id ?? "", slots: list).appendWrite(
                 key: key, to: &batch)
             let replies = try await cluster.send(batch, to: node.address, on: link.connection).replies
@@ -84,9 +85,14 @@ extension RedisClusterSink {
             case let code?:
                 throw RedisClusterError(code: code, message: "no marker can be written", node: node.address)
             }
-            if case .error(let error)? = replies.first {
+            for case .error(let error) in replies {
                 guard ErrorClass(error) != .record else { throw fatal(error, node.address) }
                 throw RedisError(code: .server(error), message: error.message)
+            }
+            if let found = try replies.first.flatMap({ try Marker.parse($0, key: key) }),
+                isForeign(found.checkpoint)
+            {
+                throw fenced(found.checkpoint)
             }
             placements[node.address] = MarkerPlacement(
                 key: key, slot: slot, slots: list, node: node.id ?? "", last: checkpoint)
@@ -157,16 +163,37 @@ extension RedisClusterSink {
             case .record, .cluster: throw fatal(error, node)
             }
         }
-        let found = try Marker.parse(read, key: placement.key)
-        if let found, isForeign(found.checkpoint) { throw fenced(found.checkpoint) }
-        if !placement.holds(found) {
-            // The data has gone back, and the connection has not noticed; or it was emptied.
-            for slot in placement.slots.slots { homes[slot.number] = nil }
-            placements[node]?.isStale = true
-            known = nil
-        }
+        try compare(placement, of: node, with: read)
         placements[node]?.last = placement.pending.last ?? placement.last
         placements[node]?.pending = []
+    }
+
+    /// On a new connection: whoever has taken the sink meanwhile has written it there, or has removed our marker.
+    func hear(_ node: RedisEndpoint.Address, _ link: NodeLink) async throws {
+        guard let placement = placements[node] else { return }
+        var batch = RedisCommandBatch()
+        Marker.appendRead(key: placement.key, to: &batch)
+        let replies = try await cluster.send(batch, to: node, on: link.connection).replies
+        guard let reply = replies.first,
+            cluster.obstacle(in: replies, slot: placement.slot, node: node) == nil
+        else { return }
+        if case .error(let error) = reply {
+            guard ErrorClass(error) != .record else { throw fatal(error, node) }
+            throw RedisError(code: .server(error), message: error.message)
+        }
+        try compare(placement, of: node, with: reply)
+    }
+
+    private func compare(
+        _ placement: MarkerPlacement, of node: RedisEndpoint.Address, with read: RESPValue
+    ) throws(PipelineError) {
+        let found = try Marker.parse(read, key: placement.key)
+        if let found, isForeign(found.checkpoint) { throw fenced(found.checkpoint) }
+        guard !placement.holds(found) else { return }
+        // The data has gone back, and the connection has not noticed; or it was emptied.
+        for slot in placement.slots.slots { homes[slot.number] = nil }
+        placements[node]?.isStale = true
+        known = nil
     }
 
     /// `WAIT`, until enough replicas of each node have what the batch has written.

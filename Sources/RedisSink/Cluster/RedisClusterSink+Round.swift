@@ -67,7 +67,9 @@ extension RedisClusterSink {
         }
         // All are heard before any trouble is acted upon: whatever was executed is known then.
         var trouble: (any Error)?
-        for (part, result) in await answers(to: shares, work, encoder) {
+        let answers = await answers(to: shares, work, encoder)
+        work.isFresh = false
+        for (part, result) in answers {
             switch result {
             case .success(let answer):
                 do {
@@ -130,7 +132,7 @@ extension RedisClusterSink {
                 append(unit, work, encoder, to: &part.commands)
             } else {
                 let next = next(unit.slot, work.batch, context)
-                append(unit, work, next, encoder, script: link.script, to: &part.commands)
+                append(unit, work, next, encoder, to: &part.commands)
                 part.checkpoints[index] = next
             }
             part.units.append((index, part.commands.count - before))
@@ -149,33 +151,43 @@ extension RedisClusterSink {
     ) {
         guard let index = unit.writes.last else { return }
         let write = work.write(index)
-        if write.isTransaction { commands.append("MULTI") }
-        encoder.append(write, to: &commands)
-        if write.isTransaction { commands.append("EXEC") }
+        guard write.isTransaction else { return encoder.append(write, to: &commands) }
+        if case .replaceHash(let key, let fields) = write, shapes.remember(key, fields),
+            work.isFresh, unit.target == .owner
+        {
+            encoder.appendUpdate(ofHash: key, fields, to: &commands)
+        } else {
+            // The next write without a lifetime has to replace it, or it would go with this one.
+            if case .expiring(.replaceHash(let key, _), _) = write { shapes.forget(key) }
+            commands.append("MULTI")
+            encoder.append(write, to: &commands)
+            commands.append("EXEC")
+        }
     }
 
     /// A slot's entries.
     private func append(
         _ unit: ClusterWork.Unit, _ work: ClusterWork, _ next: Checkpoint, _ encoder: CommandEncoder,
-        script: String, to commands: inout RedisCommandBatch
+        to commands: inout RedisCommandBatch
     ) {
+        let areExpected = unit.streams.allSatisfy(guardian.existing.contains)
         var entries: [SlotTransaction.Entry] = []
         entries.reserveCapacity(unit.writes.count)
         var last = -1
         for index in unit.writes where index.change != last {
             last = index.change
             encoder.forEachEntry(of: work.batch.changes[last], floor: next.floor) { key, id, fields in
-                guard unit.streams.contains(key), fields.count <= SlotTransaction.maximumFields else {
-                    return
-                }
-                entries.append(.init(key: key, id: id, fields: fields))
+                guard unit.streams.contains(key) else { return }
+                entries.append(
+                    .init(
+                        key: key, id: id, fields: fields,
+                        isExpected: areExpected || guardian.existing.contains(key)))
             }
         }
         let replayed = encoder.placements?.record { HashSlot(of: $0) == unit.slot }
         SlotTransaction.append(
-            entries, streams: unit.streams, expected: checkpoints[unit.slot]?.checkpoint, next: next,
-            replayed: replayed, key: checkpointKey(unit.slot), script: script, encoder: encoder, to: &commands
-        )
+            entries, expected: checkpoints[unit.slot]?.checkpoint, next: next, replayed: replayed,
+            key: checkpointKey(unit.slot), encoder: encoder, to: &commands)
     }
 
     private func next(_ slot: HashSlot, _ batch: MappedBatch, _ context: SinkContext) -> Checkpoint {
@@ -227,31 +239,49 @@ extension RedisClusterSink {
         if errors == nil, case .array(let results)? = replies.last, replies.count > 1 {
             errors = results.lazy.compactMap { if case .error(let error) = $0 { error } else { nil } }.first
         }
+        let isUpdate = replies.count == CommandEncoder.updateCommands
+        if errors == nil, isUpdate, replies.last?.int != work.fieldCount(index) {
+            // Somebody else has given it another field, or it has gone back: it is replaced as a whole.
+            round.isRedirected = true
+            return
+        }
         guard let error = errors else { return finish(index, part, &work) }
         if isObstacle(replies, index, node, &work, &round) { return }
         switch ErrorClass(error) {
         case .passing: round.cause = round.cause ?? error.message
         case .reconnect: throw RedisError(code: .server(error), message: error.message)
         case .cluster: throw fatal(error, node)
+        case .record where isUpdate:
+            // A key of another type: it is replaced.
+            round.isRedirected = true
         case .record:
             // EXEC repeats what a command was refused for.
             work.refuse(index, error)
         }
     }
 
-    /// The reply to a slot's transaction.
+    /// The replies to a slot's transaction.
     private func take(
         _ replies: ArraySlice<RESPValue>, transaction next: Checkpoint, _ index: Int, _ part: Part,
         _ work: inout ClusterWork, _ round: inout Round
     ) async throws {
         let node = part.node
-        guard let reply = replies.last else { return }
         let slot = work.units[index].slot
-        switch try SlotTransaction.outcome(reply, key: checkpointKey(slot)) {
-        case .executed(let errors):
+        switch try SlotTransaction.outcome(replies, key: checkpointKey(slot)) {
+        case .executed(let found, let errors, let absent):
+            guard try continues(slot, found) else {
+                round.isRedirected = true
+                return
+            }
             let resendBelow = checkpoints[slot]?.resendBelow ?? 0
             // Should what follows fail, this is sent again, and finds its entries.
             checkpoints[slot] = .init(checkpoint: next, resendBelow: next.sent)
+            note(work, index, errors, absent: absent)
+            guard absent.isEmpty else {
+                // Somebody has removed the stream: it is made anew.
+                round.isRedirected = true
+                return
+            }
             var changes: [Int: RedisServerError] = [:]
             for (number, error) in errors where work.units[index].writes.indices.contains(number) {
                 changes.note(error, for: work.units[index].writes[number].change)
@@ -264,16 +294,12 @@ extension RedisClusterSink {
             }
             for (change, error) in changes { work.refuse(change, in: slot, error) }
             finish(index, part, &work)
-        case .conflict(let found):
-            try conflict(slot, found)
+        case .notAccepted(let errors):
+            if isObstacle(replies, index, node, &work, &round) { return }
+            work.refuse(errors, of: index)
             round.isRedirected = true
         case .refused(let error):
             if isObstacle(replies, index, node, &work, &round) { return }
-            if error.prefix == .noscript {
-                forget(node)
-                round.isRedirected = true
-                return
-            }
             switch ErrorClass(error) {
             case .passing: round.cause = round.cause ?? error.message
             case .reconnect: throw RedisError(code: .server(error), message: error.message)
@@ -284,18 +310,35 @@ extension RedisClusterSink {
         }
     }
 
-    /// Another checkpoint than the one that the transaction was built on.
-    private func conflict(_ slot: HashSlot, _ found: Checkpoint?) throws(PipelineError) {
-        let expected = checkpoints[slot]?.checkpoint.sent ?? -1
-        if let found, isForeign(found) { throw fenced(found) }
-        if let found, found.epoch == epoch, found.owner == configuration.owner, found.sent > expected {
-            // Executed, and the answer lost. Sending it again tells what was refused.
-            checkpoints[slot] = .init(checkpoint: found, resendBelow: found.sent)
-        } else {
-            // Lost, or written by somebody whom we have taken the sink from.
-            homes[slot.number] = nil
-            known = nil
+    /// Which of a unit's streams exist.
+    private func note(_ work: ClusterWork, _ index: Int, _ errors: [Int: RedisServerError], absent: [Int]) {
+        let unit = work.units[index]
+        func stream(_ number: Int) -> Bytes? {
+            unit.writes.indices.contains(number) ? work.write(unit.writes[number]).key : nil
         }
+        for number in absent { if let key = stream(number) { guardian.note(key, exists: false) } }
+        guard absent.isEmpty, !unit.streams.allSatisfy(guardian.existing.contains) else { return }
+        for number in unit.writes.indices where errors[number] == nil {
+            if let key = stream(number) { guardian.note(key, exists: true) }
+        }
+    }
+
+    /// Whether a transaction was executed on the checkpoint that it builds on, or on what an earlier attempt has made
+    /// of it. Else something is lost, or somebody whom we have taken the sink from has written late.
+    private func continues(_ slot: HashSlot, _ found: Checkpoint?) throws(PipelineError) -> Bool {
+        let expected = checkpoints[slot]?.checkpoint
+        if isSame(found, expected) { return true }
+        if let found, isForeign(found) { throw fenced(found) }
+        if let found, found.epoch == epoch, found.owner == configuration.owner,
+            found.sent > expected?.sent ?? -1
+        {
+            checkpoints[slot] = .init(checkpoint: found, resendBelow: found.sent)
+            return true
+        }
+        regressed[slot] = .some(found)
+        homes[slot.number] = nil
+        known = nil
+        return false
     }
 
     private func isObstacle(

@@ -47,16 +47,16 @@ extension RedisClusterSink {
         let serving = Set(topology.masters.map(\.address))
         links = links.filter { serving.contains($0.key) }
         for master in topology.masters where links[master.address] == nil {
-            links[master.address] = try await inspect(master.address)
+            let link = try await inspect(master.address)
+            try await hear(master.address, link)
+            links[master.address] = link
         }
     }
 
     /// Connects, ends what an earlier connection has left behind, and asks whose data the node has.
     func inspect(_ address: RedisEndpoint.Address) async throws -> NodeLink {
         let ghost = ghosts[address]
-        let loadsScript = place.writesStreams
-        let answer = try await cluster.send(
-            NodeLink.question(ghost: ghost, loadsScript: loadsScript), to: address)
+        let answer = try await cluster.send(NodeLink.question(ghost: ghost), to: address)
         if ghost != nil, case .error? = answer.replies.first {
             // Not permitted: what it had received is executed soon after the server answers again.
             try await Task.sleep(for: RedisClusterSink.ghostPause)
@@ -66,7 +66,7 @@ extension RedisClusterSink {
         for case .error(let error) in replies.dropFirst() where ErrorClass(error) == .record {
             throw fatal(error, address)
         }
-        switch try NodeLink.read(replies, connection: answer.connection, loadsScript: loadsScript) {
+        switch try NodeLink.read(replies, connection: answer.connection) {
         case .master(let link):
             holders[link.history] = address
             return link
@@ -149,9 +149,10 @@ extension RedisClusterSink {
 
     /// `nil` where it does not tell.
     private func look(at node: RedisEndpoint.Address) async -> NodeLink.Finding? {
-        let question = NodeLink.question(ghost: nil, loadsScript: false)
-        guard let answer = try? await cluster.send(question, to: node) else { return nil }
-        return try? NodeLink.read(answer.replies[...], connection: answer.connection, loadsScript: false)
+        guard let answer = try? await cluster.send(NodeLink.question(ghost: nil), to: node) else {
+            return nil
+        }
+        return try? NodeLink.read(answer.replies[...], connection: answer.connection)
     }
 
     /// Finds out what is lost of slots that have another home than they had.
@@ -175,7 +176,7 @@ extension RedisClusterSink {
             for (_, record) in records.all where isForeign(record) { throw fenced(record) }
             let speakers = records.speakers(topology)
             func examine(_ slot: HashSlot, isMoved: Bool) throws(PipelineError) {
-                let record = records.checkpoints[slot]
+                let record = if let found = regressed[slot] { found } else { records.checkpoints[slot] }
                 if place.writesStreams {
                     let known = checkpoints[slot]?.checkpoint
                     // One that was never written to has lost nothing.
@@ -210,6 +211,7 @@ extension RedisClusterSink {
             for slot in group.moved + group.unclear {
                 homes[slot.number] = group.link.history
                 guests[slot]?[group.link.history] = nil
+                regressed[slot] = nil
             }
         }
         if !losses.isEmpty { guardian.forget() }
@@ -226,7 +228,7 @@ extension RedisClusterSink {
             key: checkpointKey(slot))
     }
 
-    private func isSame(_ one: Checkpoint?, _ other: Checkpoint?) -> Bool {
+    func isSame(_ one: Checkpoint?, _ other: Checkpoint?) -> Bool {
         one?.epoch == other?.epoch && one?.sent == other?.sent && one?.owner == other?.owner
     }
 

@@ -59,7 +59,10 @@ public actor RedisClusterSink: ChangeSink {
     /// By slot on its way: histories that have been written to besides.
     var guests: [HashSlot: [String: Guest]] = [:]
     var checkpoints: [HashSlot: StreamGuard.Basis] = [:]
+    /// What a slot's checkpoint was where it had gone back, before our transaction wrote it.
+    var regressed: [HashSlot: Checkpoint?] = [:]
     var placements: [RedisEndpoint.Address: MarkerPlacement] = [:]
+    var shapes = HashShapes()
     /// Slots that a marker could not be written to.
     var avoided: Set<HashSlot> = []
     var lastMarked = ContinuousClock.now

@@ -3,101 +3,97 @@ import Engine
 import Mapping
 import RedisClient
 
-/// One slot's stream entries and its checkpoint, as one script.
+/// One slot's stream entries and its checkpoint, as one MULTI.
 ///
-/// `WATCH` cannot be the fence here: the first `EXEC` of a connection ends the watches of all slots. The script compares
-/// instead: it writes only where the checkpoint is still the one that this transaction builds on. So it may also be
-/// executed late, or be sent again, and never does any harm.
+/// `MULTI` · `HMGET checkpoint` · the entries · `HSET checkpoint` · `EXEC`. What the checkpoint was is known only
+/// afterwards: `WATCH` cannot tell before, since the first `EXEC` of a connection ends the watches of all slots, and a
+/// script that compares first costs a server twice as much. So the transaction does no harm where something else was
+/// there than it builds on:
+/// - A stream that exists is not made anew (`NOMKSTREAM`): where a server was emptied, nothing is appended.
+/// - Of the checkpoint only what changes is written: one that was emptied lacks its owner then, and speaks for nobody.
+/// - What another process has written meanwhile is refused for its ID, not written twice.
+///
+/// Earlier processes' connections are ended when the sink is claimed, so that this is the only one that writes.
 enum SlotTransaction {
-    /// `KEYS`: the checkpoint, the streams. `ARGV`: `e`, `p` and `o` of the expected checkpoint (empty: none), the
-    /// number of arguments for its `HSET`, these, then each command with the number of its arguments before it.
-    ///
-    /// Answers `{0, checkpoint}` where that is another one, else `{1, number, error, …}` with the commands, from 0,
-    /// that were refused. An error of `HSET` (out of memory, a replica) comes where no command could write either.
-    static let script = """
-        local found = redis.call('HMGET', KEYS[1], 'e', 'p', 'c', 'g', 'l', 'z', 'f', 'o', 't')
-        if (found[1] or '') ~= ARGV[1] or (found[2] or '') ~= ARGV[2] or (found[8] or '') ~= ARGV[3] then
-          return {0, found}
-        end
-        local result = {1}
-        local fields = tonumber(ARGV[4])
-        local at, last, number = 5 + fields, #ARGV, 0
-        while at <= last do
-          local count = tonumber(ARGV[at])
-          local reply = redis.pcall(unpack(ARGV, at + 1, at + count))
-          if type(reply) == 'table' and reply.err then
-            result[#result + 1] = number
-            result[#result + 1] = reply.err
-          end
-          at = at + count + 1
-          number = number + 1
-        end
-        redis.call('HSET', KEYS[1], unpack(ARGV, 5, 4 + fields))
-        return result
-        """
-
-    /// Of an entry; Lua unpacks a little less than 8,000 arguments.
-    static let maximumFields = 3_500
-    static let tooManyFields = RedisServerError(
-        message: "an entry of more than \(maximumFields) fields cannot be written to a cluster")
-
     enum Outcome {
-        /// Refused for good: entries by number.
-        case executed([Int: RedisServerError])
-        /// The checkpoint is another one, or there is none.
-        case conflict(Checkpoint?)
+        /// Executed on what was found. Refused for good: entries by number. Of `absent` ones there is no stream.
+        case executed(on: Checkpoint?, refused: [Int: RedisServerError], absent: [Int])
+        /// Not executed: these entries, by number, are not even accepted.
+        case notAccepted([Int: RedisServerError])
         /// Nothing was executed.
         case refused(RedisServerError)
         case malformed
     }
 
-    /// What is added to the expected checkpoint.
     struct Entry {
         var key: Bytes
         var id: StreamID
         var fields: [Field]
+        /// The stream exists, as far as we know.
+        var isExpected: Bool
     }
 
     static func append(
-        _ entries: [Entry], streams: [Bytes], expected: Checkpoint?, next: Checkpoint, replayed: Bytes?,
-        key: String, script: String, encoder: CommandEncoder, to batch: inout RedisCommandBatch
+        _ entries: [Entry], expected: Checkpoint?, next: Checkpoint, replayed: Bytes?, key: String,
+        encoder: CommandEncoder, to batch: inout RedisCommandBatch
     ) {
-        let fields = CheckpointRecord.arguments(of: next, replayed: replayed)
-        let counts = entries.map { encoder.entryArgumentCount($0.fields) }
-        batch.begin(
-            argumentCount: 4 + streams.count + 4 + fields.count + counts.reduce(0) { $0 + $1 + 1 })
-        batch.add("EVALSHA" as StaticString)
-        batch.add(script)
-        batch.add(Int64(1 + streams.count))
-        batch.add(key)
-        for stream in streams { batch.add(stream) }
-        batch.add(expected.map { "\($0.epoch)" } ?? "")
-        batch.add(expected.map { "\($0.sent)" } ?? "")
-        batch.add(expected?.owner ?? "")
-        batch.add(Int64(fields.count))
-        for field in fields { batch.add(field) }
-        for (entry, count) in zip(entries, counts) {
-            batch.add(Int64(count))
-            encoder.addEntry(entry.key, entry.id, entry.fields, to: &batch)
+        batch.append("MULTI")
+        CheckpointRecord.appendRead(key: key, to: &batch)
+        for entry in entries {
+            encoder.append(entry.key, entry.id, entry.fields, mustExist: entry.isExpected, to: &batch)
+        }
+        let isOurs =
+            expected?.epoch == next.epoch && expected?.owner == next.owner && expected?.logID == next.logID
+        CheckpointRecord.appendWrite(
+            of: next, replayed: replayed, isWhole: !isOurs, key: key, to: &batch)
+        batch.append("EXEC")
+    }
+
+    /// - Parameter replies: to all of its commands.
+    static func outcome(_ replies: ArraySlice<RESPValue>, key: String) throws(PipelineError) -> Outcome {
+        let count = replies.count - 4
+        guard count >= 0, let last = replies.last else { return .malformed }
+        if let refused = queueErrors(replies) { return refused }
+        switch last {
+        case .error(let error):
+            return .refused(error)
+        case .array(let results):
+            guard results.count == count + 2 else { return .malformed }
+            if case .error(let error) = results[count + 1] { return .refused(error) }
+            var refused: [Int: RedisServerError] = [:]
+            var absent: [Int] = []
+            for number in 0..<count {
+                switch results[number + 1] {
+                case .error(let error): refused[number] = error
+                case .null: absent.append(number)
+                default: break
+                }
+            }
+            return .executed(on: try checkpoint(results[0], key: key), refused: refused, absent: absent)
+        default:
+            return .malformed
         }
     }
 
-    static func outcome(_ reply: RESPValue, key: String) throws(PipelineError) -> Outcome {
-        if case .error(let error) = reply { return .refused(error) }
-        guard let values = reply.array, let kind = values.first?.int else { return .malformed }
-        if kind == 0 {
-            guard values.count == 2 else { return .malformed }
-            return .conflict(try CheckpointRecord.parse(values[1], key: key))
-        }
+    private static func queueErrors(_ replies: ArraySlice<RESPValue>) -> Outcome? {
         var refused: [Int: RedisServerError] = [:]
-        var index = 1
-        while index + 1 < values.count {
-            guard let number = values[index].int, let text = values[index + 1].string else {
-                return .malformed
+        for (index, reply) in replies.dropLast().enumerated() {
+            guard case .error(let error) = reply else { continue }
+            guard (2..<replies.count - 2).contains(index), ErrorClass(error) == .record else {
+                return .refused(error)
             }
-            refused[Int(truncatingIfNeeded: number)] = RedisServerError(message: text)
-            index += 2
+            refused[index - 2] = error
         }
-        return .executed(refused)
+        return refused.isEmpty ? nil : .notAccepted(refused)
+    }
+
+    /// A slot's checkpoint; `nil` where there is none, or one that was removed and written to since.
+    static func checkpoint(_ reply: RESPValue, key: String) throws(PipelineError) -> Checkpoint? {
+        if let values = reply.array, values.count == CheckpointRecord.fields.count,
+            values[0] == .null, values[7] == .null
+        {
+            return nil
+        }
+        return try CheckpointRecord.parse(reply, key: key)
     }
 }
