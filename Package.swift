@@ -65,17 +65,25 @@ let package = Package(
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         // zlib, since znodes are often compressed with gzip.
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        // jq, for what rules cannot say.
+        .systemLibrary(name: "CJQ", providers: [.apt(["libjq-dev"])]),
+        .target(name: "JQ", dependencies: ["CJQ"], swiftSettings: strict),
+        // libcrypto, for digests of keys and of what must not be shown: swift-crypto would be a package more, whose copy
+        // inside of NIOSSL is not for others.
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "Gzip", dependencies: ["CZlib"], swiftSettings: strict),
         .target(name: "LZ4", dependencies: ["CLZ4"], swiftSettings: strict),
         .target(name: "ChangeModel", swiftSettings: strict),
         .target(name: "SegmentLog", dependencies: ["LZ4", systemPackage], swiftSettings: strict),
         .target(
             name: "Mapping",
-            dependencies: ["ChangeModel", "Gzip", "LZ4", .product(name: "Yams", package: "Yams")],
+            dependencies: [
+                "ChangeModel", "CCrypto", "CJQ", "Gzip", "JQ", "LZ4", .product(name: "Yams", package: "Yams"),
+            ],
             swiftSettings: strict),
         .target(
             name: "PipelineDefinition",
-            dependencies: ["Mapping", "ChangeModel", .product(name: "Yams", package: "Yams")],
+            dependencies: ["JQ", "Mapping", "ChangeModel", .product(name: "Yams", package: "Yams")],
             swiftSettings: strict),
         .target(name: "ZooKeeperClient", dependencies: nio + [logging], swiftSettings: strict),
         .target(
@@ -126,10 +134,12 @@ let package = Package(
             name: "SegmentLogTests", dependencies: ["SegmentLog", "LZ4", systemPackage], swiftSettings: strict
         ),
         .testTarget(
-            name: "MappingTests", dependencies: ["Mapping", "ChangeModel", "Gzip", "LZ4", "TestRandom"],
+            name: "MappingTests",
+            dependencies: ["Mapping", "ChangeModel", "Gzip", "JQ", "LZ4", "TestRandom"],
             swiftSettings: strict),
         .testTarget(
-            name: "PipelineDefinitionTests", dependencies: ["PipelineDefinition", "Mapping", "ChangeModel"],
+            name: "PipelineDefinitionTests",
+            dependencies: ["PipelineDefinition", "Mapping", "ChangeModel", "JQ"],
             swiftSettings: strict),
         .testTarget(
             name: "ZooKeeperClientTests", dependencies: ["ZooKeeperClient", "TestServers", logging] + nio,

@@ -24,6 +24,16 @@ public struct PathMatcher: Sendable {
         states = builder.build()
     }
 
+    /// Whether any of the patterns matches.
+    public func matches(_ path: String) -> Bool {
+        var isMatch = false
+        forEachMatch(path) { _ in
+            isMatch = true
+            return false
+        }
+        return isMatch
+    }
+
     /// The patterns that match, by index and in order, for as long as `body` returns `true`.
     public func forEachMatch(_ path: String, _ body: (Int) -> Bool) {
         let work = path.utf8.withContiguousStorageIfAvailable { follow($0, path, body) }

@@ -15,11 +15,27 @@ struct ObjectValue: Sendable, Hashable {
         sort()
     }
 
+    init() {
+        members = []
+    }
+
     subscript(name: String) -> Value? {
-        // Objects are small: in order, comparing short names as words, is quicker than halving.
-        if members.count <= 12 { return members.first { $0.name == name }?.value }
-        let index = place(of: name)
-        return index < members.count && members[index].name == name ? members[index].value : nil
+        get {
+            // Objects are small: in order, comparing short names as words, is quicker than halving.
+            if members.count <= 12 { return members.first { $0.name == name }?.value }
+            let index = place(of: name)
+            return index < members.count && members[index].name == name ? members[index].value : nil
+        }
+        set {
+            let index = place(of: name)
+            let isThere = index < members.count && members[index].name == name
+            switch (isThere, newValue) {
+            case (true, let value?): members[index].value = value
+            case (true, nil): members.remove(at: index)
+            case (false, let value?): members.insert(Member(name: name, value: value), at: index)
+            case (false, nil): break
+            }
+        }
     }
 
     private func place(of name: String) -> Int {

@@ -1,32 +1,61 @@
 public import ChangeModel
+public import JQ
 
 /// What the definition says about the way from a change to its fields: stages, in order. Without any,
 /// every change goes to every sink as it is.
-public struct TransformSpecification: Sendable, Hashable {
+public struct TransformSpecification: Sendable {
     public var stages: [Stage]
 
-    public enum Stage: Sendable, Hashable {
+    public enum Stage: Sendable {
         /// The first rule that matches decides, and with `continues` the next one, too; what none matches is dropped.
         case rules([Rule])
+        /// What matches goes no further.
+        case drop(ChangeFilter)
+        /// Only what matches goes on.
+        case select(ChangeFilter)
+        /// The value becomes what the program makes of it; without output the change goes no further.
+        case jq(JQProgram, line: Int)
+        /// A change that would write what its znode wrote last goes no further.
+        case dedupe
+        /// Of the changes of one znode at most one in so many milliseconds goes on: the newest.
+        case throttle(milliseconds: Int64)
+
+        public var rules: [Rule]? { if case .rules(let rules) = self { rules } else { nil } }
+
+        /// Whether what comes out is not what went in.
+        var makesValues: Bool {
+            switch self {
+            case .rules, .jq: true
+            case .drop, .select, .dedupe, .throttle: false
+            }
+        }
     }
 
     public init(stages: [Stage] = []) {
         self.stages = stages
     }
 
-    /// The rules of all stages; `nil` where there is no transform.
+    /// The rules of all stages; `nil` where no stage has any.
     public var rules: [Rule]? {
-        guard !stages.isEmpty else { return nil }
-        return stages.flatMap { stage in
-            switch stage {
-            case .rules(let rules): rules
-            }
-        }
+        let lists = stages.compactMap(\.rules)
+        return lists.isEmpty ? nil : lists.flatMap { $0 }
     }
 }
 
-/// One rule, carried out in this order: match, decompress, decode, set.
-public struct Rule: Sendable, Hashable {
+/// What a `drop` or `select` stage looks at.
+public struct ChangeFilter: Sendable, Hashable {
+    /// Any of them; none: every path.
+    public var match: [PathPattern]
+    public var operations: Set<Operation>
+
+    public init(match: [PathPattern], operations: Set<Operation> = Set(Operation.allCases)) {
+        self.match = match
+        self.operations = operations
+    }
+}
+
+/// One rule, carried out in this order: match, decompress, decode, jq, shape, set.
+public struct Rule: Sendable {
     public var match: PathPattern
     /// Patterns whose matches, with all below them, the rule does not match.
     public var exclude: [PathPattern]
@@ -38,6 +67,10 @@ public struct Rule: Sendable, Hashable {
     /// What is decoded instead of the data: text of the path, so that a delete has a value, too.
     public var from: Template?
     public var decode: Decoding
+    public var jq: JQProgram?
+    public var shape = Shape()
+    /// How long what it writes is kept; `nil`: as the sink says.
+    public var ttl: Template?
     /// The fields to build; `nil`: the fields are the decoded data itself.
     public var set: [FieldDefinition]?
     /// The sinks it writes to; `nil`: all of them.
@@ -103,133 +136,4 @@ public enum Compression: String, Sendable, Hashable, CaseIterable {
     case lz4
     /// gzip or an LZ4 frame where the data begins like one, and as it is otherwise.
     case auto
-}
-
-/// One field of `set`.
-public struct FieldDefinition: Sendable, Hashable {
-    public var name: String
-    public var source: Source
-    public var line: Int
-
-    public enum Source: Sendable, Hashable {
-        case template(Template)
-        /// One reference, cast to a type, with the text to use where it is missing.
-        case cast(from: Reference, type: FieldType, default: String?)
-    }
-
-    public init(name: String, source: Source, line: Int = 0) {
-        self.name = name
-        self.source = source
-        self.line = line
-    }
-
-    /// Whether it needs the decoded data: a delete leaves such a field out.
-    public var needsValue: Bool {
-        switch source {
-        case .template(let template): template.needsValue
-        case .cast(let reference, _, _): reference.needsValue
-        }
-    }
-}
-
-/// What `type:` of a field may ask for.
-public enum FieldType: String, Sendable, Hashable, CaseIterable {
-    case string, integer, number, boolean
-}
-
-/// What a sink writes, and under which names.
-public struct SinkSpecification: Sendable, Hashable {
-    public var name: String
-    public var write: WriteKind
-    /// `nil` only for `stdout`.
-    public var key: Template?
-    /// The member of a set or sorted set.
-    public var member: Template?
-    /// The one field of a hash to write; `nil`: the whole hash.
-    public var field: Template?
-    /// What a string (or the one field of a hash) holds; `nil`: `value`.
-    public var value: Template?
-    /// The score in a sorted set.
-    public var score: Template?
-    public var onDelete: DeletePolicy
-    /// Where the sink stands in the definition, for error messages; 0 where it is in none.
-    public var line: Int
-
-    public init(
-        name: String, write: WriteKind, key: Template? = nil, member: Template? = nil, field: Template? = nil,
-        value: Template? = nil, score: Template? = nil, onDelete: DeletePolicy = .delete, line: Int = 0
-    ) {
-        self.name = name
-        self.write = write
-        self.key = key
-        self.member = member
-        self.field = field
-        self.value = value
-        self.score = score
-        self.onDelete = onDelete
-        self.line = line
-    }
-
-    /// The templates that say which thing is written: one that changes leaves the old thing behind.
-    public var addressTemplates: [(name: String, template: Template)] {
-        [("key", key), ("member", member), ("field", field)].compactMap { name, template in
-            template.map { (name, $0) }
-        }
-    }
-
-    /// Whether the key, member or field name depends on the data. A delete has none, so that such a sink
-    /// has to remember which key belongs to which path.
-    public var keyNeedsValue: Bool { addressTemplates.contains { $0.template.needsValue } }
-
-    /// Whether what is written stands for the node's present state, and goes when the node goes.
-    public var holdsState: Bool {
-        switch write {
-        case .string, .hash, .set, .sortedSet: true
-        case .stream, .stdout: false
-        }
-    }
-}
-
-/// The form of what is written.
-public enum WriteKind: Sendable, Hashable {
-    case stream(StreamOptions)
-    case string, hash, set, sortedSet
-    /// JSON lines on standard output.
-    case stdout
-}
-
-/// What becomes of a key when its znode is deleted.
-public enum DeletePolicy: String, Sendable, Hashable, CaseIterable {
-    /// It is removed: the key, the hash field or the member.
-    case delete
-    /// It stays and says so: an empty string (or hash field), a hash with the one field `deleted` = `1`.
-    case tombstone
-    /// Nothing is written.
-    case keep
-}
-
-/// How a stream numbers and trims its entries.
-public struct StreamOptions: Sendable, Hashable {
-    public var id: EntryID
-    /// `nil`: never trimmed.
-    public var trim: Trim?
-
-    public enum EntryID: String, Sendable, Hashable, CaseIterable {
-        /// From the log's offset: an entry that is sent again is recognised.
-        case offset
-        /// Given by Redis (`*`): no protection against duplicates.
-        case auto
-    }
-
-    public enum Trim: Sendable, Hashable {
-        /// Entries to keep; `approximate` (`~`) lets Redis keep somewhat more, which is much cheaper.
-        case length(Int64, approximate: Bool)
-        /// Milliseconds for which an entry is kept.
-        case age(milliseconds: Int64)
-    }
-
-    public init(id: EntryID = .offset, trim: Trim? = nil) {
-        self.id = id
-        self.trim = trim
-    }
 }

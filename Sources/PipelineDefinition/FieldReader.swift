@@ -101,3 +101,17 @@ extension LoadContext {
         }
     }
 }
+
+extension LoadContext {
+    /// A `ttl:`; one that no change decides is checked.
+    func lifetime(_ text: Located<String>) -> Located<Template>? {
+        guard let template = template(text) else { return nil }
+        if template.references.isEmpty, (TimeSpan.milliseconds(text.value) ?? 0) <= 0 {
+            error(
+                text.position, "ttl is no duration: '\(text.value)'",
+                fix: "write a number and ms, s, m, h or d, for example 30s or \"{value.ttl}s\"")
+            return nil
+        }
+        return Located(value: template, position: text.position)
+    }
+}

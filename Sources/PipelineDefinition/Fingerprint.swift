@@ -1,4 +1,5 @@
 import ChangeModel
+import JQ
 import Mapping
 
 /// A stable hash (64-bit FNV-1a) of all that decides what a change becomes: rules and what sinks write.
@@ -8,11 +9,44 @@ struct Fingerprint {
 
     static func of(_ transform: TransformSpecification, _ sinks: [SinkSpecification]) -> String {
         var fingerprint = Fingerprint()
-        fingerprint.add(transform.rules == nil ? "none" : "rules")
-        for rule in transform.rules ?? [] { fingerprint.add(rule) }
+        fingerprint.add(transform.stages.isEmpty ? "none" : "rules")
+        let isOneStage = transform.stages.count <= 1
+        for stage in transform.stages { fingerprint.add(stage, isAlone: isOneStage) }
         for sink in sinks { fingerprint.add(sink) }
         let digits = String(fingerprint.hash, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
+    private mutating func add(_ stage: TransformSpecification.Stage, isAlone: Bool) {
+        switch stage {
+        case .rules(let rules):
+            if !isAlone { add("stage") }
+            for rule in rules { add(rule) }
+        case .drop(let filter): add(list: ["drop"] + parts(of: filter))
+        case .select(let filter): add(list: ["select"] + parts(of: filter))
+        case .jq(let program, _): add(list: ["jq", program.text])
+        // They leave out writes, but change none.
+        case .dedupe, .throttle: break
+        }
+    }
+
+    private func parts(of filter: ChangeFilter) -> [String] {
+        filter.match.map(\.text) + filter.operations.map(\.letter).sorted()
+    }
+
+    private mutating func add(_ shape: Shape) {
+        guard !shape.isEmpty else { return }
+        add("shape")
+        add(list: shape.flatten.map { [$0] })
+        add(list: shape.rename.flatMap { $0.from + ["to"] + $0.to })
+        add(list: shape.select.map { $0.map { $0.joined(separator: ".") } })
+        add(list: shape.drop.map { $0.joined(separator: ".") })
+        add(list: shape.defaults.flatMap { [$0.name.joined(separator: "."), $0.text] })
+        add(list: shape.casts.flatMap { [$0.name.joined(separator: "."), $0.type.rawValue] })
+        add(list: shape.hash.map { $0.joined(separator: ".") })
+        // Not the key itself: the fingerprint is no secret.
+        add(shape.hashKey == nil ? "plain" : "keyed")
+        add(list: shape.mask.map { $0.joined(separator: ".") })
     }
 
     private mutating func add(_ rule: Rule) {
@@ -23,6 +57,9 @@ struct Fingerprint {
         if rule.continues { add("continue") }
         if rule.compression != .none { add(rule.compression.rawValue) }
         if let from = rule.from { add(list: ["from", from.text]) }
+        if let jq = rule.jq { add(list: ["jq", jq.text]) }
+        add(rule.shape)
+        if let ttl = rule.ttl { add(list: ["ttl", ttl.text]) }
         add(rule.operations.map(\.letter).sorted().joined())
         add(rule.decode.rawValue)
         add(list: rule.to?.sorted())
@@ -47,12 +84,16 @@ struct Fingerprint {
         case .hash: add("hash")
         case .set: add("set")
         case .sortedSet: add("sorted_set")
+        case .children: add("children")
         case .stdout: add("stdout")
         }
         for template in [sink.key, sink.member, sink.field, sink.value, sink.score] {
             add(list: template.map { [$0.text] })
         }
         add(sink.onDelete.rawValue)
+        if let ttl = sink.ttl { add(list: ["ttl", ttl.text]) }
+        if sink.envelope != nil { add("envelope") }
+        if !sink.removesFiltered { add("keeps filtered") }
     }
 
     private mutating func add(list: [String]?) {

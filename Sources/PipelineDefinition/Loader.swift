@@ -64,15 +64,18 @@ struct DefinitionReader {
         let name = name(root)
         let source = SourceReader(context: context).read(root)
         let log = LogReader(context: context).read(root)
-        let rules = TransformReader(context: context).read(root)
+        let stages = TransformReader(context: context).read(root)
         let sinks = SinkReader(context: context).read(root)
         let onError =
             root.choice("on_error", default: PipelineDefinition.ErrorPolicy.deadLetter) ?? .deadLetter
         checkTests(root)
-        RoutingChecks(context: context, rules: rules, sinks: sinks, paths: source?.paths ?? []).run()
+        RoutingChecks(context: context, stages: stages, sinks: sinks, paths: source?.paths ?? []).run()
         guard let name, let source, !context.hasErrors else { return nil }
-        let transform = TransformSpecification(stages: rules.map { [.rules($0.compactMap(\.rule))] } ?? [])
-        let definitions = sinks.compactMap(\.definition)
+        let transform = TransformSpecification(stages: stages.compactMap(\.specification))
+        var definitions = sinks.compactMap(\.definition)
+        for index in definitions.indices where definitions[index].specification.envelope != nil {
+            definitions[index].specification.envelope = name
+        }
         return PipelineDefinition(
             name: name, file: context.file, source: source, log: log, transform: transform,
             sinks: definitions,

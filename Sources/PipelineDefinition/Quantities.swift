@@ -1,3 +1,5 @@
+import Mapping
+
 /// Sizes and durations as people write them.
 enum Quantity {
     private static let sizeUnits: [(String, Int64)] = [
@@ -6,28 +8,20 @@ enum Quantity {
         ("B", 1),
     ]
 
-    private static let durationUnits: [(String, Int64)] = [
-        ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
-    ]
-
     /// Bytes: `64MiB`, `1GB`, `4096`. `nil` where it is no size or more than 64 bits hold.
     static func bytes(_ text: String) -> Int64? {
-        number(text, units: sizeUnits, bare: 1)
+        let digits = text.prefix { $0.isASCII && $0.isNumber }
+        guard !digits.isEmpty, let count = Int64(digits) else { return nil }
+        let unit = text[digits.endIndex...].drop { $0 == " " }
+        let factor = unit.isEmpty ? 1 : sizeUnits.first { $0.0 == unit }?.1
+        guard let factor else { return nil }
+        let (product, overflow) = count.multipliedReportingOverflow(by: factor)
+        return overflow ? nil : product
     }
 
     /// Milliseconds: `10s`, `500ms`, `7d`. A number needs its unit.
     static func milliseconds(_ text: String) -> Int64? {
-        number(text, units: durationUnits, bare: nil)
-    }
-
-    private static func number(_ text: String, units: [(String, Int64)], bare: Int64?) -> Int64? {
-        let digits = text.prefix { $0.isASCII && $0.isNumber }
-        guard !digits.isEmpty, let count = Int64(digits) else { return nil }
-        let unit = text[digits.endIndex...].drop { $0 == " " }
-        let factor = unit.isEmpty ? bare : units.first { $0.0 == unit }?.1
-        guard let factor else { return nil }
-        let (product, overflow) = count.multipliedReportingOverflow(by: factor)
-        return overflow ? nil : product
+        TimeSpan.milliseconds(text)
     }
 }
 

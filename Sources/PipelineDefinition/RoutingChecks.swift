@@ -5,35 +5,41 @@ import Mapping
 /// the other.
 struct RoutingChecks {
     let context: LoadContext
-    /// `nil`: there is no transform.
-    let rules: [ReadRule]?
+    let stages: [ReadStage]
     let sinks: [ReadSink]
     /// The captured subtrees; empty where they are not known.
     let paths: [String]
 
+    /// Those of all stages.
+    var rules: [ReadRule] { stages.compactMap(\.rules).flatMap { $0 } }
+
+    /// Those whose records the sinks get; `nil`: no stage has rules.
+    var lastRules: [ReadRule]? { stages.last { $0.rules != nil }?.rules }
+
+    /// Whether a stage behind the last rules makes new values, of which nothing is known.
+    var endsWithJQ: Bool {
+        stages.reversed().prefix { $0.rules == nil }.contains {
+            if case .other(.jq?, _) = $0 { true } else { false }
+        }
+    }
+
     func run() {
-        for rule in rules ?? [] {
+        for rule in rules {
             checkTargets(rule)
-            for reference in rule.from?.value.references ?? [] {
-                let located = Located(value: reference, position: rule.from?.position ?? rule.position)
-                check(located, of: "from", in: rule, isOwn: true)
-            }
+            check(rule.from, of: "from", in: rule)
+            check(rule.ttl, of: "ttl", in: rule)
             for field in rule.set ?? [] {
                 let name = "the field '\(field.definition.name)'"
                 for reference in field.references { check(reference, of: name, in: rule, isOwn: true) }
             }
         }
+        checkLifetimes()
         for sink in sinks {
             checkAddress(sink)
             checkReferences(sink)
         }
         // What a mistake elsewhere may have caused is not worth a warning.
-        guard !context.hasErrors else { return }
-        for index in (rules ?? []).indices { checkReach(index) }
-        for sink in sinks {
-            checkWriters(sink)
-            checkDistinct(sink)
-        }
+        if !context.hasErrors { warn() }
     }
 
     // MARK: Errors
@@ -48,17 +54,26 @@ struct RoutingChecks {
         }
     }
 
+    private func check(_ template: Located<Template>?, of what: String, in rule: ReadRule) {
+        guard let template else { return }
+        for reference in template.value.distinctReferences {
+            check(Located(value: reference, position: template.position), of: what, in: rule, isOwn: true)
+        }
+    }
+
     private func checkReferences(_ sink: ReadSink) {
-        for (key, template) in sink.templates {
+        let lifetime = sink.ttl.map { [(key: "ttl", template: $0)] } ?? []
+        for (key, template) in sink.templates + lifetime {
             let name = "the \(key) of sink '\(sink.name)'"
             for reference in template.value.distinctReferences {
                 let located = Located(value: reference, position: template.position)
-                if let rules {
-                    for rule in rules where rule.writes(to: sink.name) {
-                        check(located, of: name, in: rule, isOwn: false)
-                    }
-                } else {
-                    checkWithoutTransform(located, of: name)
+                guard let lastRules else {
+                    checkWithoutRules(located, of: name)
+                    continue
+                }
+                if endsWithJQ, reference.needsValue { continue }
+                for rule in lastRules where rule.writes(to: sink.name) {
+                    check(located, of: name, in: rule, isOwn: false)
                 }
             }
         }
@@ -69,33 +84,50 @@ struct RoutingChecks {
         let place = isOwn ? "this rule" : "the rule at line \(rule.position.line)"
         switch reference.value {
         case .capture(let name):
-            guard let pattern = rule.match?.value, !pattern.captureNames.contains(name) else { return }
-            let known = pattern.captureNames + Reference.reservedNames
+            guard let pattern = rule.match?.value, !pattern.captureNames.contains(name),
+                !rule.scope.captures.contains(name)
+            else { return }
+            let known = pattern.captureNames + rule.scope.captures + Reference.reservedNames
             let near = Suggestion.nearest(to: name, among: known).map { "did you mean {\($0)}?" }
             context.error(
                 reference.position,
                 "\(what) needs {\(name)}, which \(place) does not capture (match: \(pattern.text))",
                 fix: near ?? (isOwn ? nil : "capture it there, or give that rule a 'to' without this sink"))
         case .value(let steps):
-            guard !steps.isEmpty, let decode = rule.decode, !decode.givesMembers else { return }
-            context.error(
-                reference.position,
-                "\(what) needs {\(reference.value)}, but \(place) has 'decode: \(decode.rawValue)', "
-                    + "which gives a value without members",
-                fix: "write 'decode: json' in \(place), or {value} for all of the data")
+            check(steps, at: reference, of: what, in: rule, place: place)
         case .metadata:
             break
         }
     }
 
-    private func checkWithoutTransform(_ reference: Located<Reference>, of what: String) {
+    private func check(
+        _ steps: [String], at reference: Located<Reference>, of what: String, in rule: ReadRule, place: String
+    ) {
+        guard let first = steps.first, let decode = rule.decode else { return }
+        guard rule.hasMembers else {
+            context.error(
+                reference.position,
+                "\(what) needs {\(reference.value)}, but \(place) has 'decode: \(decode.rawValue)', "
+                    + "which gives a value without members",
+                fix: "write 'decode: json' in \(place), or {value} for all of the data")
+            return
+        }
+        guard let known = rule.knownMembers, !known.contains(first) else { return }
+        let near = Suggestion.nearest(to: first, among: known).map { "did you mean {value.\($0)}?" }
+        context.error(
+            reference.position,
+            "\(what) needs {\(reference.value)}, but the value of \(place) has no member '\(first)'",
+            fix: near ?? "its members are \(known.joined(separator: ", "))")
+    }
+
+    private func checkWithoutRules(_ reference: Located<Reference>, of what: String) {
         switch reference.value {
         case .capture(let name):
             let near = Suggestion.nearest(to: name, among: Reference.reservedNames)
             context.error(
                 reference.position, "\(what) needs {\(name)}, but without a transform nothing is captured",
                 fix: near.map { "did you mean {\($0)}?" } ?? "add a rule whose match has {\(name)}")
-        case .value(let steps) where !steps.isEmpty:
+        case .value(let steps) where !steps.isEmpty && !endsWithJQ:
             context.error(
                 reference.position,
                 "\(what) needs {\(reference.value)}, but without a transform nothing is decoded",
@@ -105,86 +137,56 @@ struct RoutingChecks {
         }
     }
 
-    /// The one place that refuses what needs the store to remember which key belongs to which path.
+    /// A lifetime is that of a key, and of what the last rules make.
+    private func checkLifetimes() {
+        for (index, stage) in stages.enumerated() {
+            for rule in stage.rules ?? [] {
+                guard let ttl = rule.ttl else { continue }
+                if stages[(index + 1)...].contains(where: { $0.rules != nil }) {
+                    context.error(
+                        ttl.position,
+                        "a ttl here has no effect: a later stage of rules decides what is written",
+                        fix: "move it there, or to the sink")
+                    continue
+                }
+                for sink in sinks where rule.writes(to: sink.name) {
+                    guard case .stream? = sink.definition?.specification.write else { continue }
+                    context.error(
+                        ttl.position, "a ttl is not for the stream '\(sink.name)': its entries have none",
+                        fix: "use maxlen or minid there, and give the rule a 'to' without it")
+                }
+            }
+        }
+    }
+
+    /// What needs the store to remember which key belongs to which path, and where it cannot.
     private func checkAddress(_ sink: ReadSink) {
-        guard let specification = sink.definition?.specification else { return }
+        guard let definition = sink.definition else { return }
+        let specification = definition.specification
+        if specification.write == .children { context.unsupported(sink.position, "'write: children'") }
+        let transform = TransformSpecification(stages: stages.compactMap(\.specification))
         let addresses = specification.addressTemplates.map(\.name)
         for (key, template) in sink.templates where addresses.contains(key) {
             let moving = template.value.references.first { reference in
                 specification.holdsState ? !reference.isPathDetermined : reference.needsValue
             }
             guard let moving else { continue }
-            context.unsupported(
-                template.position,
-                "a \(key) with {\(moving)}, which can differ between changes of one znode,",
-                fix: "use captures of the path, or {path}")
+            let what = "a \(key) with {\(moving)}, which can differ between changes of one znode,"
+            if !specification.holdsState {
+                context.unsupported(
+                    template.position, what + " in a stream", fix: "use captures of the path, or {path}")
+            } else if specification.remembersAddresses(transform) {
+                context.unsupported(
+                    template.position, what + " in a sink that is no stream",
+                    fix: "use captures of the path, or {path}")
+            }
         }
-    }
-
-    // MARK: Warnings
-
-    private func checkReach(_ index: Int) {
-        guard let rules, let match = rules[index].match else { return }
-        let pattern = match.value.text
-        if let first = rules[..<index].first(where: {
-            $0.match?.value.text == pattern && !$0.continues && $0.exclude.isEmpty
-        }) {
-            context.warning(
-                match.position,
-                "this rule is never reached: the one at line \(first.position.line) has the same match",
-                fix: "the first rule that matches decides")
-        }
-        let segments = pattern.dropFirst().split(separator: "/")
-        let fixed = segments.prefix { !$0.contains("*") && !$0.contains("{") }
-        let prefix = "/" + fixed.joined(separator: "/")
-        let isWithin = paths.contains { path in
-            SourceReader.isInside(prefix, path)
-                || (fixed.count < segments.count && SourceReader.isInside(path, prefix))
-        }
-        if !isWithin {
-            context.warning(
-                match.position, "this rule matches nothing: \(pattern) lies outside source.zookeeper.paths")
-        }
-    }
-
-    private func checkWriters(_ sink: ReadSink) {
-        guard let rules, !rules.contains(where: { $0.writes(to: sink.name) }) else { return }
-        context.warning(
-            sink.position, "no rule writes to the sink '\(sink.name)'",
-            fix: "name it in a rule's 'to', or remove it")
-    }
-
-    /// Several znodes that are sure to write the same key of a sink that holds the present state.
-    private func checkDistinct(_ sink: ReadSink) {
-        guard let specification = sink.definition?.specification, specification.holdsState else { return }
-        let references = specification.addressTemplates.flatMap { $0.template.references }
-        guard !references.contains(.metadata(.path)) else { return }
-        let position = sink.templates.first { $0.key == "key" }?.template.position ?? sink.position
-        guard let rules else {
-            warnShared(sink, position, ["{path}"], "")
-            return
-        }
-        for rule in rules where rule.writes(to: sink.name) {
-            guard let pattern = rule.match?.value else { continue }
-            let unused = pattern.captureNames.filter { !references.contains(.capture($0)) }.map { "{\($0)}" }
-            let wildcards = pattern.text.contains("*") ? ["*"] : []
-            warnShared(sink, position, unused + wildcards, " (rule at line \(rule.position.line))")
-        }
-    }
-
-    private func warnShared(_ sink: ReadSink, _ position: Position, _ parts: [String], _ origin: String) {
-        guard !parts.isEmpty else { return }
-        context.warning(
-            position,
-            "znodes that differ only in \(parts.joined(separator: ", "))\(origin) share what the sink "
-                + "'\(sink.name)' writes: the last one wins, and deleting one removes it",
-            fix: "use \(parts.first { $0 != "*" } ?? "{path}") in the key")
     }
 }
 
 extension Template {
     /// Each reference once, in order.
-    fileprivate var distinctReferences: [Reference] {
+    var distinctReferences: [Reference] {
         references.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
     }
 }

@@ -9,6 +9,7 @@ struct ReadSink {
     var definition: SinkDefinition?
     /// Its templates by the key that they stand under.
     var templates: [(key: String, template: Located<Template>)]
+    var ttl: Located<Template>?
 }
 
 /// Reads `sinks:`.
@@ -16,18 +17,19 @@ struct SinkReader {
     let context: LoadContext
 
     private enum Kind: String, CaseIterable {
-        case stream, string, hash, set, stdout
+        case stream, string, hash, set, children, stdout
         case sortedSet = "sorted_set"
 
         /// The keys that a sink of this kind may have, beside `write`.
         var keys: [String] {
             let common = ["redis", "key", "on_missing_checkpoint", "wait"]
+            let state = common + ["on_delete", "on_filtered", "ttl"]
             switch self {
-            case .stream: return common + ["id", "maxlen", "minid"]
-            case .string: return common + ["value", "on_delete"]
-            case .hash: return common + ["field", "value", "on_delete"]
-            case .set: return common + ["member", "on_delete"]
-            case .sortedSet: return common + ["member", "score", "on_delete"]
+            case .stream: return common + ["id", "maxlen", "minid", "envelope"]
+            case .string: return state + ["value"]
+            case .hash: return state + ["field", "value"]
+            case .set, .children: return state + ["member"]
+            case .sortedSet: return state + ["member", "score"]
             case .stdout: return []
             }
         }
@@ -36,7 +38,7 @@ struct SinkReader {
         var required: [(key: String, example: String)] {
             switch self {
             case .stream, .string, .hash: [("key", "\"zk:{path}\"")]
-            case .set: [("key", "\"members\""), ("member", "\"{path}\"")]
+            case .set, .children: [("key", "\"members\""), ("member", "\"{path}\"")]
             case .sortedSet: [("key", "\"ranking\""), ("member", "\"{path}\""), ("score", "\"{ts_ms}\"")]
             case .stdout: []
             }
@@ -45,9 +47,9 @@ struct SinkReader {
 
     private static let keys = [
         "redis", "write", "key", "member", "field", "value", "score", "id", "maxlen", "minid", "on_delete",
-        "on_missing_checkpoint", "wait",
+        "on_missing_checkpoint", "wait", "ttl", "on_filtered", "envelope",
     ]
-    private static let later = ["ttl", "lease", "on_filtered"]
+    private static let later = ["lease"]
     private static let templateKeys = ["key", "member", "field", "value", "score"]
 
     /// The sinks in the order of the file.
@@ -73,6 +75,7 @@ struct SinkReader {
                 later: SinkReader.later, context: context)
         else { return sink }
         sink.templates = templates(section)
+        sink.ttl = section.text("ttl").flatMap(context.lifetime)
         guard let write = section.required("write", example: "stream"),
             let kind = context.choice(write, "write", of: Kind.self)
         else {
@@ -118,11 +121,20 @@ struct SinkReader {
 
     private func specification(_ sink: ReadSink, _ section: Section, _ kind: Kind) -> SinkSpecification {
         func template(_ key: String) -> Template? { sink.templates.first { $0.key == key }?.template.value }
-        return SinkSpecification(
+        var specification = SinkSpecification(
             name: sink.name, write: writeKind(section, kind), key: template("key"),
             member: template("member"),
             field: template("field"), value: template("value"), score: template("score"),
             onDelete: deletePolicy(section, kind), line: sink.position.line)
+        specification.ttl = sink.ttl?.value
+        specification.removesFiltered = section.choice("on_filtered", default: Filtered.delete) != .keep
+        // The pipeline's name is put in when it is known.
+        if section.choice("envelope", default: YesOrNo.false) == .true { specification.envelope = "" }
+        return specification
+    }
+
+    private enum Filtered: String, CaseIterable {
+        case delete, keep
     }
 
     private func templates(_ section: Section) -> [(key: String, template: Located<Template>)] {
@@ -141,6 +153,7 @@ struct SinkReader {
         case .hash: .hash
         case .set: .set
         case .sortedSet: .sortedSet
+        case .children: .children
         case .stdout: .stdout
         }
     }
@@ -170,7 +183,9 @@ struct SinkReader {
 
     private func deletePolicy(_ section: Section, _ kind: Kind) -> DeletePolicy {
         let policy = section.choice("on_delete", default: DeletePolicy.delete) ?? .delete
-        if policy == .tombstone, kind == .set || kind == .sortedSet, let node = section.node("on_delete") {
+        if policy == .tombstone, kind == .set || kind == .sortedSet || kind == .children,
+            let node = section.node("on_delete")
+        {
             context.error(
                 node.position, "a member cannot be a tombstone: it is in the \(kind.rawValue) or it is not",
                 fix: "write delete or keep")

@@ -1,68 +1,83 @@
 import ChangeModel
 import Mapping
 
-/// A rule as far as it could be read, and the places that later checks point at.
-struct ReadRule {
-    var position: Position
-    /// `nil` where it is missing or wrong.
-    var match: Located<PathPattern>?
-    var exclude: [Located<PathPattern>] = []
-    var continues = false
-    var operations: Set<Operation>
-    var compression = Compression.none
-    var from: Located<Template>?
-    /// `nil` where it is wrong.
-    var decode: Decoding?
-    var set: [ReadField]?
-    var to: [Located<String>]?
-
-    /// `nil` where anything that it needs is wrong.
-    var rule: Rule? {
-        guard let match, let decode else { return nil }
-        return Rule(
-            match: match.value, exclude: exclude.map(\.value), continues: continues, operations: operations,
-            compression: compression, from: from?.value, decode: decode, set: set?.map(\.definition),
-            to: to?.map(\.value), line: position.line)
-    }
-
-    func writes(to sink: String) -> Bool {
-        to?.contains { $0.value == sink } ?? true
-    }
-}
-
 /// Reads `transform:`.
 struct TransformReader {
     let context: LoadContext
 
-    private static let laterStages = ["jq", "select", "drop", "dedupe", "throttle"]
-    private static let ruleKeys = [
-        "match", "exclude", "continue", "on", "compression", "from", "decode", "set", "to",
-    ]
-    private static let laterRuleKeys = ["jq"]
+    private static let stageKeys = ["rules", "drop", "select", "jq"]
+    private static let laterStages = ["dedupe", "throttle"]
+    static let ruleKeys =
+        ["match", "exclude", "continue", "on", "compression", "from", "decode", "jq"] + ShapeReader.keys
+        + ["set", "ttl", "to"]
 
-    /// The rules; `nil` where there is no transform.
-    func read(_ root: Section) -> [ReadRule]? {
-        guard let node = root.node("transform") else { return nil }
-        guard let stages = context.list(node, "transform", example: "- rules: […]"), !stages.isEmpty else {
+    /// The stages; none where there is no transform.
+    func read(_ root: Section) -> [ReadStage] {
+        guard let node = root.node("transform"),
+            let items = context.list(node, "transform", example: "- rules: […]")
+        else { return [] }
+        var stages = items.compactMap(readStage)
+        var scope = StageScope()
+        for index in stages.indices { stages[index].take(&scope) }
+        return stages
+    }
+
+    private func readStage(_ node: Node) -> ReadStage? {
+        guard
+            let section = Section(
+                node, "a stage of transform", keys: TransformReader.stageKeys,
+                later: TransformReader.laterStages, context: context)
+        else { return nil }
+        let keys = TransformReader.stageKeys.filter { section.node($0) != nil }
+        guard keys.count == 1, let key = keys.first, let value = section.node(key) else {
+            if keys.count > 1 {
+                context.error(
+                    section.position(of: keys[1]),
+                    "a stage is one of \(keys.joined(separator: ", ")), not both",
+                    fix: "write '- \(keys[1]): …' as a stage of its own")
+            } else if case .mapping(let entries) = node.content, entries.isEmpty {
+                context.error(node.position, "a stage of transform is empty")
+            }
             return nil
         }
-        var rules: [ReadRule] = []
-        var rulesAt: Position?
-        for stage in stages {
-            guard
-                let section = Section(
-                    stage, "a stage of transform", keys: ["rules"], later: TransformReader.laterStages,
-                    context: context),
-                let list = section.node("rules")
-            else { continue }
-            if rulesAt != nil {
-                context.unsupported(section.position(of: "rules"), "a second stage of 'rules'")
-                continue
-            }
-            rulesAt = section.position(of: "rules")
-            rules += readRules(list)
+        let position = section.position(of: key)
+        switch key {
+        case "rules": return .rules(readRules(value))
+        case "drop": return .other(filter(value, key).map { .drop($0) }, position)
+        case "select": return .other(filter(value, key).map { .select($0) }, position)
+        default: return .other(context.jq(value).map { .jq($0, line: position.line) }, position)
         }
-        return rules
+    }
+
+    private func filter(_ node: Node, _ key: String) -> ChangeFilter? {
+        switch node.content {
+        case .scalar:
+            return context.text(node, key).flatMap(context.pattern).map { ChangeFilter(match: [$0]) }
+        case .list(let items):
+            let patterns = items.compactMap {
+                context.text($0, "a pattern of \(key)").flatMap(context.pattern)
+            }
+            guard !patterns.isEmpty else {
+                if items.isEmpty { context.error(node.position, "\(key) is empty") }
+                return nil
+            }
+            return ChangeFilter(match: patterns)
+        case .mapping:
+            guard let section = Section(node, key, keys: ["match", "on"], context: context) else {
+                return nil
+            }
+            if section.node("match") == nil, section.node("on") == nil {
+                context.error(
+                    node.position, "\(key) has neither 'match' nor 'on'", fix: "add match: [\"/a/**\"]")
+            }
+            var filter = ChangeFilter(match: [])
+            if let match = section.node("match") {
+                guard let inner = self.filter(match, "match") else { return nil }
+                filter.match = inner.match
+            }
+            if let on = section.node("on") { filter.operations = operations(on) ?? filter.operations }
+            return filter
+        }
     }
 
     private func readRules(_ node: Node) -> [ReadRule] {
@@ -74,30 +89,32 @@ struct TransformReader {
     }
 
     private func readRule(_ node: Node) -> ReadRule? {
-        guard
-            let section = Section(
-                node, "a rule", keys: TransformReader.ruleKeys, later: TransformReader.laterRuleKeys,
-                context: context)
-        else { return nil }
+        guard let section = Section(node, "a rule", keys: TransformReader.ruleKeys, context: context) else {
+            return nil
+        }
         let match = section.required("match", example: "\"/services/{service}\"")
             .flatMap { context.text($0, "match") }.flatMap(pattern)
-        let operations = section.node("on").flatMap(operations) ?? Set(Operation.allCases)
-        let decode = section.choice("decode", default: Decoding.none)
-        let set = section.node("set").flatMap(FieldReader(context: context).read)
-        let exclude = section.node("exclude").flatMap(excluded) ?? []
-        let compression = section.choice("compression", default: Compression.none) ?? .none
-        let from = section.node("from").flatMap(from)
-        if from != nil, compression != .none, let node = section.node("compression") {
+        var rule = ReadRule(
+            position: section.position, match: match,
+            operations: section.node("on").flatMap(operations) ?? Set(Operation.allCases))
+        rule.exclude = section.node("exclude").flatMap(excluded) ?? []
+        rule.continues = section.choice("continue", default: YesOrNo.false) == .true
+        rule.compression = section.choice("compression", default: Compression.none) ?? .none
+        rule.from = section.node("from").flatMap(from)
+        if rule.from != nil, rule.compression != .none, let node = section.node("compression") {
             context.error(
                 node.position,
                 "compression says how the data is compressed, but 'from' is decoded instead of it",
                 fix: "remove one of the two")
         }
-        return ReadRule(
-            position: section.position, match: match, exclude: exclude,
-            continues: section.choice("continue", default: YesOrNo.false) == .true, operations: operations,
-            compression: compression, from: from, decode: decode, set: set,
-            to: section.node("to").flatMap(targets))
+        rule.decode = section.choice("decode", default: Decoding.none)
+        rule.hasJQ = section.node("jq") != nil
+        rule.jq = section.node("jq").flatMap(context.jq)
+        rule.shape = ShapeReader(context: context).read(section)
+        rule.ttl = section.text("ttl").flatMap(context.lifetime)
+        rule.set = section.node("set").flatMap(FieldReader(context: context).read)
+        rule.to = section.node("to").flatMap(targets)
+        return rule
     }
 
     private func pattern(_ text: Located<String>) -> Located<PathPattern>? {

@@ -52,6 +52,20 @@ struct CommandEncoder {
         switch write {
         case .streamAdd, .envelope:
             break
+        case .addListItem, .removeListItem, .release:
+            // A definition that needs them is refused when it is loaded.
+            break
+        case .expiring(.setString(let key, let value), let milliseconds):
+            begin("SET", 5, key, &batch)
+            batch.add(value)
+            batch.add("PX" as StaticString)
+            batch.add(milliseconds)
+        case .expiring(let write, let milliseconds):
+            append(write, to: &batch)
+            if let key = write.key {
+                begin("PEXPIRE", 3, key, &batch)
+                batch.add(milliseconds)
+            }
         case .setString(let key, let value):
             begin("SET", 3, key, &batch)
             batch.add(value)

@@ -106,7 +106,7 @@ struct Assembly {
             made = StandardOutputSink(
                 pipeline: definition.name, store: FileCheckpointStore(log: directory, sink: sink.name),
                 onMissingCheckpoint: missingCheckpoint(sink))
-        case .stream, .string, .hash, .set, .sortedSet:
+        case .stream, .string, .hash, .set, .sortedSet, .children:
             made = try redisSink(sink, logger)
         }
         return SinkSetup(name: sink.name, sink: made, checkpoints: try checkpointStore(sink))

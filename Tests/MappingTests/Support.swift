@@ -79,6 +79,10 @@ extension SinkWrite {
             "ZADD \(show(key)) \(show(score)) \(show(member))"
         case .removeScoredMember(let key, let member): "ZREM \(show(key)) \(show(member))"
         case .deleteKey(let key): "DEL \(show(key))"
+        case .addListItem(let key, let item): "LIST+ \(show(key)) \(show(item))"
+        case .removeListItem(let key, let item): "LIST- \(show(key)) \(show(item))"
+        case .expiring(let write, let milliseconds): "\(write.text) PX \(milliseconds)"
+        case .release: "RELEASE"
         case .envelope: "ENVELOPE"
         }
     }

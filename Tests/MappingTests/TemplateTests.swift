@@ -7,9 +7,9 @@ import Testing
         let template = try Template("svc:{service}:{value.address.host}/{zxid}")
         #expect(
             template.pieces == [
-                .literal(Bytes("svc:".utf8)), .reference(.capture("service")), .literal(Bytes(":".utf8)),
-                .reference(.value(["address", "host"])), .literal(Bytes("/".utf8)),
-                .reference(.metadata(.zxid)),
+                .literal(Bytes("svc:".utf8)), .reference(.capture("service"), []), .literal(Bytes(":".utf8)),
+                .reference(.value(["address", "host"]), []), .literal(Bytes("/".utf8)),
+                .reference(.metadata(.zxid), []),
             ])
         #expect(template.captureNames == ["service"])
         #expect(template.needsValue)
@@ -20,7 +20,7 @@ import Testing
         #expect(try Template("a{{b}}c").pieces == [.literal(Bytes("a{b}c".utf8))])
         #expect(
             try Template("{{{x}}}").pieces == [
-                .literal(Bytes("{".utf8)), .reference(.capture("x")), .literal(Bytes("}".utf8)),
+                .literal(Bytes("{".utf8)), .reference(.capture("x"), []), .literal(Bytes("}".utf8)),
             ])
         #expect(try Template("").pieces.isEmpty)
     }
@@ -50,11 +50,17 @@ import Testing
         #expect(try Reference(name).description == name)
     }
 
-    @Test func sinksKnowWhetherTheirAddressNeedsTheValue() throws {
-        #expect(try sink(.hash, key: "a:{value.id}").keyNeedsValue)
-        #expect(try sink(.set, key: "a", member: "{value.id}").keyNeedsValue)
-        #expect(try sink(.hash, key: "a", field: "{value.id}").keyNeedsValue)
-        #expect(try !sink(.string, key: "a:{path}", value: "{value.id}").keyNeedsValue)
-        #expect(try !sink(.sortedSet, key: "a", member: "{path}", score: "{value.id}").keyNeedsValue)
+    @Test func sinksKnowWhetherTheyHaveToRememberAddresses() throws {
+        let plain = TransformSpecification(stages: [.rules([try rule("/{x}", decode: .json)])])
+        #expect(try sink(.hash, key: "a:{value.id}").remembersAddresses(plain))
+        #expect(try sink(.set, key: "a", member: "{value.id}").remembersAddresses(plain))
+        #expect(try sink(.hash, key: "a", field: "{value.id}").remembersAddresses(plain))
+        #expect(try sink(.hash, key: "a:{version}").remembersAddresses(plain))
+        #expect(try !sink(.string, key: "a:{path}", value: "{value.id}").remembersAddresses(plain))
+        #expect(try !sink(.stream(StreamOptions()), key: "{value.id}").remembersAddresses(plain))
+        var fromPath = try rule("/{x}", decode: .url)
+        fromPath.from = try Template("{x|urldecode}")
+        let path = TransformSpecification(stages: [.rules([fromPath])])
+        #expect(try !sink(.hash, key: "a:{value.host}").remembersAddresses(path))
     }
 }

@@ -79,14 +79,14 @@ import Testing
                         + "(c is created, u updated, r read by a snapshot, d deleted)",
                     "7:10 error: there is no sink 'uot' (did you mean 'out'?)",
                     "8:21 error: from names one thing, without braces (write value.a)",
-                    "8:40 error: type is one of string, integer, number, boolean, not 'int'",
+                    "8:40 error: type is one of string, integer, number, boolean, time, epoch_ms, epoch_s, time_of_seconds, not 'int'",
                 ])
     }
 
     @Test func aSinkThatCannotBeReadIsStillASink() {
         #expect(
             rules("  - match: /a\n    to: [out]", sinks: "  out: {write: hsh, key: \"{q}\"}") == [
-                "8:16 error: write is one of stream, string, hash, set, stdout, sorted_set, not 'hsh' "
+                "8:16 error: write is one of stream, string, hash, set, children, stdout, sorted_set, not 'hsh' "
                     + "(did you mean 'hash'?)",
                 "8:26 error: the key of sink 'out' needs {q}, which the rule at line 5 does not capture "
                     + "(match: /a) (capture it there, or give that rule a 'to' without this sink)",
@@ -107,7 +107,7 @@ import Testing
         #expect(
             rules("  - match: /a\n  - match: /a", sinks: stream) == [
                 "6:12 warning: this rule is never reached: the one at line 5 has the same match "
-                    + "(the first rule that matches decides)"
+                    + "(the first rule that matches decides: move this one before it, or give that one 'continue: true')"
             ])
     }
 

@@ -166,6 +166,35 @@ import Testing
         }
     }
 
+    @Test func aLifetimeIsSetWithTheDataAndTakenAwayWithout() async throws {
+        try await with { servers in
+            let driver = try ClusterDriver(servers, isStream: false)
+            _ = try await driver.sink.start(driver.context())
+            let writes: [SinkWrite] = [
+                .setString(key: bytes("{t}s"), value: bytes("1")),
+                .replaceHash(key: bytes("{t}h"), fields: [Field(name: "a", value: bytes("1"))]),
+                .addMember(key: bytes("{t}m"), member: bytes("m")),
+            ]
+            let owner = try servers.owner(of: HashSlot(of: "{t}").number)
+            func deliver(_ offset: Int64, _ writes: [SinkWrite]) async throws {
+                var change = ClusterDriver.change(offset, .envelope)
+                change.writes = writes
+                let batch = MappedBatch(
+                    offsets: offset..<offset + 1, changes: [change], settled: .none, generation: 0)
+                #expect(try await driver.sink.deliver(batch).refused.isEmpty)
+            }
+            try await deliver(0, writes)
+            try await deliver(1, writes.map { .expiring($0, milliseconds: 100_000) })
+            for name in ["{t}s", "{t}h", "{t}m"] {
+                let left = Int(try owner.cli("PTTL", name)) ?? 0
+                #expect(left > 0 && left <= 100_000, "\(name)")
+            }
+            try await deliver(2, writes)
+            for name in ["{t}s", "{t}h"] { #expect(try owner.cli("PTTL", name) == "-1") }
+            await driver.sink.close()
+        }
+    }
+
     /// Whether it is replaced as a whole, or given new values because it is known to have these fields.
     @Test func aHashHasItsFieldsAndNoOther() async throws {
         try await with { servers in

@@ -18,6 +18,15 @@ struct HashShapesTests {
         #expect(found == [false, true, false, false, false])
     }
 
+    @Test func aHashThatIsForgottenIsNotKnown() {
+        var shapes = HashShapes()
+        let fields = [Field(name: "a", value: [])]
+        _ = shapes.remember([1], fields)
+        shapes.forget([1])
+        let isKnown = shapes.remember([1], fields)
+        #expect(!isKnown)
+    }
+
     /// Neither into the next name nor out of the key.
     @Test func namesDoNotRunIntoOneAnother() {
         let found = known(("k", ["ab", "c"]), ("k", ["a", "bc"]), ("k", ["abc"]), ("k", ["", "abc"]))

@@ -67,6 +67,36 @@ import Testing
         await redis.stop()
     }
 
+    @Test func aLifetimeIsSetWithTheDataAndTakenAwayWithout() async throws {
+        let redis = try await RedisServer.start()
+        let sink = try makeSink(redis)
+        _ = try await sink.start(context(end: 100))
+        let writes: [SinkWrite] = [
+            .setString(key: bytes("string"), value: bytes("1")),
+            .replaceHash(key: bytes("hash"), fields: [Field(name: "a", value: bytes("1"))]),
+            .setHashField(key: bytes("field"), field: bytes("f"), value: bytes("1")),
+            .addMember(key: bytes("set"), member: bytes("m")),
+            .addScoredMember(key: bytes("sorted"), member: bytes("m"), score: bytes("1")),
+        ]
+        let names = ["string", "hash", "field", "set", "sorted"]
+        func deliver(_ offset: Int64, _ writes: [SinkWrite]) async throws {
+            let one = change(offset, writes)
+            let refused = try await sink.deliver(
+                MappedBatch(offsets: offset..<offset + 1, changes: [one], settled: .none, generation: 0)
+            ).refused
+            #expect(refused.isEmpty)
+        }
+        try await deliver(0, writes.map { .expiring($0, milliseconds: 100_000) })
+        for name in names {
+            let left = Int(try redis.cli("PTTL", name)) ?? 0
+            #expect(left > 0 && left <= 100_000, "\(name)")
+        }
+        try await deliver(1, writes)
+        for name in ["string", "hash"] { #expect(try redis.cli("PTTL", name) == "-1") }
+        await sink.close()
+        await redis.stop()
+    }
+
     /// The watch on the checkpoint is broken when it goes, so the first attempt to write it anew is refused.
     @Test func aCheckpointThatIsGoneIsNotWrittenBackAsItWas() async throws {
         let redis = try await RedisServer.start()

@@ -11,11 +11,13 @@ extension SinkWrite {
     /// `nil` where the write replaces nothing.
     var target: WriteTarget? {
         switch self {
-        case .streamAdd, .envelope: nil
+        case .streamAdd, .envelope, .release: nil
+        case .expiring(let write, _): write.target
         case .setString(let key, _), .replaceHash(let key, _), .deleteKey(let key): WriteTarget(key: key)
         case .setHashField(let key, let part, _), .removeHashField(let key, let part),
             .addMember(let key, let part), .removeMember(let key, let part),
-            .addScoredMember(let key, let part, _), .removeScoredMember(let key, let part):
+            .addScoredMember(let key, let part, _), .removeScoredMember(let key, let part),
+            .addListItem(let key, let part), .removeListItem(let key, let part):
             WriteTarget(key: key, part: part)
         }
     }

@@ -175,9 +175,12 @@ extension SinkWrite {
         case .setHashField(let key, let field, let value): key.count + field.count + value.count + 32
         case .removeHashField(let key, let field): key.count + field.count + 32
         case .addMember(let key, let member), .removeMember(let key, let member),
-            .addScoredMember(let key, let member, _), .removeScoredMember(let key, let member):
+            .addScoredMember(let key, let member, _), .removeScoredMember(let key, let member),
+            .addListItem(let key, let member), .removeListItem(let key, let member):
             key.count + member.count + 64
         case .deleteKey(let key): key.count + 32
+        case .expiring(let write, _): write.byteCount + 32
+        case .release: 64
         case .envelope: 512
         }
     }

@@ -7,6 +7,7 @@ enum MappingFault: Error, Equatable {
     case missing(String)
     case wrongType(String)
     case wrongShape(String)
+    case jq(String)
 }
 
 extension Decoding {

@@ -164,9 +164,10 @@ extension SinkWrite {
         case .streamAdd(let key, _), .setString(let key, _), .replaceHash(let key, _),
             .setHashField(let key, _, _), .removeHashField(let key, _), .addMember(let key, _),
             .removeMember(let key, _), .addScoredMember(let key, _, _), .removeScoredMember(let key, _),
-            .deleteKey(let key):
+            .addListItem(let key, _), .removeListItem(let key, _), .deleteKey(let key):
             key
-        case .envelope: nil
+        case .expiring(let write, _): write.key
+        case .envelope, .release: nil
         }
     }
 
@@ -174,9 +175,11 @@ extension SinkWrite {
     fileprivate var part: Bytes? {
         switch self {
         case .setHashField(_, let part, _), .removeHashField(_, let part), .addMember(_, let part),
-            .removeMember(_, let part), .addScoredMember(_, let part, _), .removeScoredMember(_, let part):
+            .removeMember(_, let part), .addScoredMember(_, let part, _), .removeScoredMember(_, let part),
+            .addListItem(_, let part), .removeListItem(_, let part):
             part
-        case .streamAdd, .setString, .replaceHash, .deleteKey, .envelope: nil
+        case .expiring(let write, _): write.part
+        case .streamAdd, .setString, .replaceHash, .deleteKey, .envelope, .release: nil
         }
     }
 
@@ -186,6 +189,11 @@ extension SinkWrite {
 
     /// Whether its commands have to be executed as one.
     var isTransaction: Bool {
-        if case .replaceHash(_, let fields) = self { !fields.isEmpty } else { false }
+        switch self {
+        case .replaceHash(_, let fields): !fields.isEmpty
+        case .expiring(.setString, _): false
+        case .expiring: true
+        default: false
+        }
     }
 }

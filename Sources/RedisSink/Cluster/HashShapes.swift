@@ -12,14 +12,23 @@ struct HashShapes {
 
     /// Notes the fields that a hash is given; returns whether it had them before.
     mutating func remember(_ key: Bytes, _ fields: [Field]) -> Bool {
-        var hasher = Hasher()
-        add(key, to: &hasher)
-        var whole = hasher
+        var whole = hasher(key)
         for field in fields { add(field.name, to: &whole) }
-        let place = hasher.finalize() & (1 << HashShapes.bits - 1)
+        let place = place(of: key)
         let print = whole.finalize()
         defer { prints[place] = print }
         return prints[place] == print
+    }
+
+    /// Nothing is known of the hash.
+    mutating func forget(_ key: Bytes) { prints[place(of: key)] = 0 }
+
+    private func place(of key: Bytes) -> Int { hasher(key).finalize() & (1 << HashShapes.bits - 1) }
+
+    private func hasher(_ key: Bytes) -> Hasher {
+        var hasher = Hasher()
+        add(key, to: &hasher)
+        return hasher
     }
 
     private func add(_ bytes: Bytes, to hasher: inout Hasher) {

@@ -1,4 +1,4 @@
-/// Text with references in braces: `svc:{service}:{instance}`. `{{` and `}}` are literal braces.
+/// Text with references in braces: `svc:{service|lower}:{instance}`. `{{` and `}}` are literal braces.
 public struct Template: Sendable, Hashable {
     /// As it stands in the definition.
     public let text: String
@@ -6,7 +6,7 @@ public struct Template: Sendable, Hashable {
 
     public enum Piece: Sendable, Hashable {
         case literal(Bytes)
-        case reference(Reference)
+        case reference(Reference, [TemplateFilter])
     }
 
     /// Why a template was refused, in words that quote it.
@@ -39,7 +39,7 @@ public struct Template: Sendable, Hashable {
             }
             if !literal.isEmpty { pieces.append(.literal(literal)) }
             literal = []
-            pieces.append(.reference(try Reference(String(rest[..<end]))))
+            pieces.append(try Template.piece(rest[..<end]))
             rest = rest[rest.index(after: end)...]
         }
         literal += Bytes(rest.utf8)
@@ -47,8 +47,25 @@ public struct Template: Sendable, Hashable {
         self.pieces = pieces
     }
 
+    /// A name and its filters.
+    private static func piece(_ text: Substring) throws(SyntaxError) -> Piece {
+        let parts = text.split(separator: "|", omittingEmptySubsequences: false)
+        var filters: [TemplateFilter] = []
+        for part in parts.dropFirst() { filters.append(try TemplateFilter(String(part))) }
+        return .reference(try Reference(String(parts.first ?? "")), filters)
+    }
+
     public var references: [Reference] {
-        pieces.compactMap { if case .reference(let reference) = $0 { reference } else { nil } }
+        pieces.compactMap { if case .reference(let reference, _) = $0 { reference } else { nil } }
+    }
+
+    /// The one thing that the template is, with nothing around it; `nil` where it is more, or filtered.
+    var soleReference: Reference? {
+        guard pieces.count == 1, case .reference(let reference, let filters) = pieces[0], filters.isEmpty
+        else {
+            return nil
+        }
+        return reference
     }
 
     /// The captures that it needs, in order.

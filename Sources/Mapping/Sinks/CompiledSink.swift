@@ -1,5 +1,16 @@
 import ChangeModel
 
+/// A sink, and what only the whole definition tells of it.
+struct SinkContext: Sendable {
+    let specification: SinkSpecification
+    let remembersAddresses: Bool
+
+    init(_ specification: SinkSpecification, transform: TransformSpecification) {
+        self.specification = specification
+        remembersAddresses = specification.remembersAddresses(transform)
+    }
+}
+
 /// A sink ready to be written to by one rule.
 struct CompiledSink: Sendable {
     private let write: WriteKind
@@ -9,6 +20,11 @@ struct CompiledSink: Sendable {
     private let field: CompiledTemplate?
     private let value: CompiledTemplate?
     private let score: CompiledTemplate?
+    private let ttl: CompiledTemplate?
+    private let envelope: String?
+    private let removesFiltered: Bool
+    /// The store knows what a znode has written; here it is not known.
+    private let remembersAddresses: Bool
     /// A hash of data with members has them as fields; of all other data the one field `data`.
     private let expectsObject: Bool
 
@@ -18,30 +34,54 @@ struct CompiledSink: Sendable {
         var fault: MappingFault
     }
 
-    init(_ sink: SinkSpecification, decode: Decoding, captureNames: [String]) {
+    init(_ context: SinkContext, expectsObject: Bool, captureNames: [String], ttl: Template?) {
         func compile(_ template: Template) -> CompiledTemplate {
             CompiledTemplate(template, captureNames: captureNames)
         }
+        let sink = context.specification
         let empty = CompiledTemplate(literal: [])
         write = sink.write
         onDelete = sink.onDelete
+        removesFiltered = sink.removesFiltered && sink.holdsState
+        remembersAddresses = context.remembersAddresses
         key = sink.key.map(compile) ?? empty
         member = sink.member.map(compile) ?? empty
         field = sink.field.map(compile)
         value = sink.value.map(compile)
         score = sink.score.map(compile)
-        expectsObject = decode.givesMembers
+        self.ttl = (ttl ?? sink.ttl).map(compile)
+        envelope = sink.envelope
+        self.expectsObject = expectsObject
+    }
+
+    func result(of record: borrowing Record) throws(Failure) -> MappingResult {
+        if record.isFiltered {
+            guard removesFiltered else { return .dropped(.filtered) }
+            return .writes([try removal(record.input, tombstone: false)])
+        }
+        guard record.input.change.operation == .delete else {
+            return .writes([try expiring(try upsert(record.input, set: record.fields), record.input)])
+        }
+        switch write {
+        case .stdout: return .writes([.envelope])
+        case .stream:
+            let key = try render(key, "key", record.input)
+            return .writes([.streamAdd(key: key, fields: entry(record.input, record.fields))])
+        case .string, .hash, .set, .sortedSet, .children:
+            if onDelete == .keep { return .dropped(.kept) }
+            return .writes([try removal(record.input, tombstone: onDelete == .tombstone)])
+        }
     }
 
     /// What a change that is no delete becomes. `set`: the fields of the rule; `nil` where it has none.
-    func upsert(_ input: borrowing MappingInput, set: [Field]?) throws(Failure) -> SinkWrite {
+    private func upsert(_ input: borrowing MappingInput, set: [Field]?) throws(Failure) -> SinkWrite {
         if case .stdout = write { return .envelope }
         let key = try render(key, "key", input)
         switch write {
         case .stdout:
             return .envelope
         case .stream:
-            return .streamAdd(key: key, fields: StreamEntry.fields(of: input, set: set))
+            return .streamAdd(key: key, fields: entry(input, set))
         case .string:
             return .setString(key: key, value: try content(input))
         case .hash:
@@ -56,18 +96,14 @@ struct CompiledSink: Sendable {
         case .sortedSet:
             let member = try render(member, "member", input)
             return .addScoredMember(key: key, member: member, score: try score(input))
+        case .children:
+            return .addListItem(key: key, item: try render(member, "member", input))
         }
     }
 
-    /// What a delete becomes; `nil`: nothing.
-    func delete(_ input: borrowing MappingInput, set: [Field]?) throws(Failure) -> SinkWrite? {
-        if case .stdout = write { return .envelope }
-        if case .stream = write {
-            let key = try render(key, "key", input)
-            return .streamAdd(key: key, fields: StreamEntry.fields(of: input, set: set))
-        }
-        if onDelete == .keep { return nil }
-        let tombstone = onDelete == .tombstone
+    /// What takes away (or marks as deleted) what the znode wrote.
+    private func removal(_ input: borrowing MappingInput, tombstone: Bool) throws(Failure) -> SinkWrite {
+        if remembersAddresses { return .release }
         let key = try render(key, "key", input)
         switch write {
         case .string:
@@ -85,9 +121,26 @@ struct CompiledSink: Sendable {
             return .removeMember(key: key, member: try render(member, "member", input))
         case .sortedSet:
             return .removeScoredMember(key: key, member: try render(member, "member", input))
-        case .stream, .stdout:
-            return nil
+        case .children, .stream, .stdout:
+            return .removeListItem(key: key, item: try render(member, "member", input))
         }
+    }
+
+    private func expiring(_ write: SinkWrite, _ input: borrowing MappingInput) throws(Failure) -> SinkWrite {
+        guard let ttl else { return write }
+        if case .deleteKey = write { return write }
+        let text = String(decoding: try render(ttl, "ttl", input), as: UTF8.self)
+        guard let milliseconds = TimeSpan.milliseconds(text), milliseconds > 0, milliseconds < 1 << 50 else {
+            throw Failure(
+                field: "ttl", fault: .wrongType("the ttl is no duration (a number and ms, s, m, h or d)"))
+        }
+        return .expiring(write, milliseconds: milliseconds)
+    }
+
+    private func entry(_ input: borrowing MappingInput, _ set: [Field]?) -> [Field] {
+        guard let envelope else { return StreamEntry.fields(of: input, set: set) }
+        let json = ChangeEnvelope.json(of: input.change, offset: input.offset, source: envelope)
+        return StreamEntry.fields(of: input, set: (set ?? []) + [Field(name: "envelope", value: json)])
     }
 
     private func render(
@@ -131,40 +184,4 @@ struct CompiledSink: Sendable {
             return [Field(name: "data", value: value.textBytes)]
         }
     }
-}
-
-/// The fields of a stream entry.
-enum StreamEntry {
-    private static let names = (
-        op: Bytes("op".utf8), path: Bytes("path".utf8), data: Bytes("data".utf8), zxid: Bytes("zxid".utf8),
-        version: Bytes("version".utf8), timestamp: Bytes("ts_ms".utf8)
-    )
-
-    /// `op path zxid version ts_ms`, then the fields of `set`, or without it `data`, the bytes (not for a
-    /// delete). A field of `set` with one of the five names stands in that one's place.
-    static func fields(of input: borrowing MappingInput, set: [Field]?) -> [Field] {
-        var fields: [Field] = []
-        fields.reserveCapacity(5 + (set?.count ?? 1))
-        fields.append(Field(name: names.op, value: Bytes(input.change.operation.letter.utf8)))
-        fields.append(Field(name: names.path, value: Bytes(input.change.path.utf8)))
-        fields.append(Field(name: names.zxid, value: decimal(input.change.zxid.value)))
-        fields.append(Field(name: names.version, value: decimal(Int64(input.change.version))))
-        fields.append(Field(name: names.timestamp, value: decimal(input.change.timestamp)))
-        guard let set else {
-            if input.change.operation != .delete {
-                fields.append(Field(name: names.data, value: input.change.data ?? []))
-            }
-            return fields
-        }
-        for field in set {
-            if let index = fields.prefix(5).firstIndex(where: { $0.name == field.name }) {
-                fields[index] = field
-            } else {
-                fields.append(field)
-            }
-        }
-        return fields
-    }
-
-    private static func decimal(_ number: Int64) -> Bytes { Bytes(String(number).utf8) }
 }

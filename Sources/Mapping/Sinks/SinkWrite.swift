@@ -17,7 +17,7 @@ public struct Field: Sendable, Hashable {
 }
 
 /// What a sink is asked to write for one change, in the terms of the store and without its protocol.
-public enum SinkWrite: Sendable, Hashable {
+public indirect enum SinkWrite: Sendable, Hashable {
     /// Appends an entry; the sink chooses its ID from the offset.
     case streamAdd(key: Bytes, fields: [Field])
     case setString(key: Bytes, value: Bytes)
@@ -30,7 +30,14 @@ public enum SinkWrite: Sendable, Hashable {
     /// `score` is the decimal text of a finite number.
     case addScoredMember(key: Bytes, member: Bytes, score: Bytes)
     case removeScoredMember(key: Bytes, member: Bytes)
+    /// Adds a text to the sorted JSON array that the string holds.
+    case addListItem(key: Bytes, item: Bytes)
+    case removeListItem(key: Bytes, item: Bytes)
     case deleteKey(key: Bytes)
+    /// A write of a key that the store forgets after so many milliseconds.
+    case expiring(SinkWrite, milliseconds: Int64)
+    /// Removes what the znode wrote before, under a name that only the sink remembers.
+    case release
     /// The change itself as one JSON line (`write: stdout`): the caller builds the envelope.
     case envelope
 }
@@ -45,6 +52,8 @@ public enum DropReason: String, Sendable, Hashable, CaseIterable {
     case notAddressed
     /// A delete, and the sink keeps what it has (`on_delete: keep`).
     case kept
+    /// `drop`, `select` or `jq` has let nothing through, and the sink has nothing to remove for it.
+    case filtered
 }
 
 /// What one change becomes for one sink.
@@ -67,10 +76,12 @@ public struct MappingError: Error, Sendable, Hashable, CustomStringConvertible {
         case wrongType
         /// The decoded data has a form that the sink cannot write.
         case wrongShape
+        /// A jq program has ended with an error or did not end in time.
+        case jq
     }
 
     public var code: Code
-    /// Index of the rule from 0; `nil` where the definition has no transform.
+    /// Index of the rule from 0, over all stages; `nil` where the definition has no transform or no rule failed.
     public var rule: Int?
     /// Line of the rule in the definition, without a transform of the sink; `nil` where it is not known.
     public var line: Int?

@@ -4,15 +4,33 @@ import ChangeModel
 struct MappingInput {
     let change: Change
     let offset: Int64
-    let captures: [Substring]
+    /// Of the rule that is at work.
+    var captures: [Substring] = []
+    /// Of the rules of earlier stages, the latest first.
+    var inherited: [NamedCaptures] = []
     /// `nil` for a delete.
     var value: Value?
+
+    struct NamedCaptures {
+        var names: [String]
+        var captures: [Substring]
+    }
+
+    /// What an earlier stage has captured.
+    func inheritedCapture(_ name: String) -> Substring? {
+        for earlier in inherited {
+            if let index = earlier.names.firstIndex(of: name), index < earlier.captures.count {
+                return earlier.captures[index]
+            }
+        }
+        return nil
+    }
 }
 
 /// A reference whose capture is bound to its place in the rule's pattern.
 enum BoundReference: Sendable {
     case capture(Int, name: String)
-    /// The rule's pattern has no such capture; `validate` refuses that, so this is for callers without it.
+    /// The rule's pattern has no such capture: one of an earlier stage may have it.
     case unbound(String)
     case metadata(Reference.Metadata)
     case value([String])
@@ -29,8 +47,8 @@ enum BoundReference: Sendable {
     /// What it stands for; `nil` where that is missing or null.
     func resolve(in input: borrowing MappingInput) -> Value? {
         switch self {
-        case .unbound:
-            return nil
+        case .unbound(let name):
+            return input.inheritedCapture(name).map { .bytes(Bytes($0.utf8)) }
         case .capture(let index, _):
             return input.captures.indices.contains(index) ? .bytes(Bytes(input.captures[index].utf8)) : nil
         case .metadata(let metadata):
@@ -84,21 +102,29 @@ struct CompiledTemplate: Sendable {
     private enum Part: Sendable {
         case literal(Bytes)
         case reference(BoundReference)
+        case filtered(BoundReference, [TemplateFilter])
     }
 
     private let parts: [Part]
+    /// Where the template is one reference and nothing else.
+    private let sole: BoundReference?
 
     init(_ template: Template, captureNames: [String]) {
         parts = template.pieces.map { piece in
             switch piece {
             case .literal(let bytes): .literal(bytes)
-            case .reference(let reference): .reference(BoundReference(reference, captureNames: captureNames))
+            case .reference(let reference, let filters):
+                filters.isEmpty
+                    ? .reference(BoundReference(reference, captureNames: captureNames))
+                    : .filtered(BoundReference(reference, captureNames: captureNames), filters)
             }
         }
+        sole = template.soleReference.map { BoundReference($0, captureNames: captureNames) }
     }
 
     init(literal: Bytes) {
         parts = [.literal(literal)]
+        sole = nil
     }
 
     func render(_ input: borrowing MappingInput) throws(MappingFault) -> Bytes {
@@ -111,8 +137,38 @@ struct CompiledTemplate: Sendable {
                 guard reference.append(to: &bytes, from: input) else {
                     throw .missing("\(reference.name) is missing")
                 }
+            case .filtered(let reference, let filters):
+                bytes.append(contentsOf: try CompiledTemplate.filtered(reference, filters, input).utf8)
             }
         }
         return bytes
+    }
+
+    /// The value itself where the template is a lone reference, text otherwise.
+    func evaluate(_ input: borrowing MappingInput) throws(MappingFault) -> Value {
+        guard let sole else { return .bytes(try render(input)) }
+        guard let value = sole.resolve(in: input) else { throw .missing("\(sole.name) is missing") }
+        return value
+    }
+
+    private static func filtered(
+        _ reference: BoundReference, _ filters: [TemplateFilter], _ input: borrowing MappingInput
+    ) throws(MappingFault) -> String {
+        var text: String?
+        if let value = reference.resolve(in: input) {
+            guard let known = String(validating: value.textBytes, as: UTF8.self) else {
+                throw .wrongType("\(reference.name) is not valid UTF-8, which its filter needs")
+            }
+            text = known
+        }
+        for filter in filters {
+            if let known = text {
+                text = try filter.apply(known, reference.name)
+            } else if case .fallback(let fallback) = filter {
+                text = fallback
+            }
+        }
+        guard let text else { throw .missing("\(reference.name) is missing") }
+        return text
     }
 }

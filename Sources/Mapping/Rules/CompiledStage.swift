@@ -1,0 +1,46 @@
+import ChangeModel
+import JQ
+
+/// A stage of the transform ready to be applied.
+enum CompiledStage: Sendable {
+    /// The first of its rules among those of all stages.
+    case rules(first: Int, PathMatcher)
+    case filter(CompiledFilter)
+    case jq(JQProgram, line: Int)
+
+    /// `dedupe` and `throttle` remember earlier changes: delivery sees to them, there is nothing to map.
+    init?(_ stage: TransformSpecification.Stage, firstRule: Int) {
+        switch stage {
+        case .rules(let rules): self = .rules(first: firstRule, PathMatcher(rules.map(\.match)))
+        case .drop(let filter): self = .filter(CompiledFilter(filter, keeps: false))
+        case .select(let filter): self = .filter(CompiledFilter(filter, keeps: true))
+        case .jq(let program, let line): self = .jq(program, line: line)
+        case .dedupe, .throttle: return nil
+        }
+    }
+}
+
+/// What a `drop` or `select` stage looks at.
+struct CompiledFilter: Sendable {
+    private let matcher: PathMatcher?
+    private let operations: Set<Operation>
+    private let keeps: Bool
+    /// Whether the path alone decides, so that nothing that it takes out was ever let through.
+    let isPathDetermined: Bool
+
+    /// `keeps`: what matches goes on; otherwise what does not.
+    init(_ filter: ChangeFilter, keeps: Bool) {
+        self.keeps = keeps
+        matcher = filter.match.isEmpty ? nil : PathMatcher(filter.match)
+        operations = filter.operations
+        isPathDetermined = filter.operations.count == Operation.allCases.count
+    }
+
+    /// Whether the change goes on.
+    func lets(_ change: Change) -> Bool {
+        let matches =
+            operations.contains(change.operation)
+            && (matcher.map { $0.matches(change.path) } ?? true)
+        return matches == keeps
+    }
+}

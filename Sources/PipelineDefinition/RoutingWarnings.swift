@@ -1,0 +1,111 @@
+import ChangeModel
+import Mapping
+
+/// What works, but hardly as it was meant.
+extension RoutingChecks {
+    func warn() {
+        for stage in stages {
+            guard let rules = stage.rules else { continue }
+            for index in rules.indices { checkReach(index, among: rules) }
+        }
+        for sink in sinks {
+            checkWriters(sink)
+            checkDistinct(sink)
+        }
+        checkSharedKeys()
+    }
+
+    private func checkReach(_ index: Int, among rules: [ReadRule]) {
+        guard let match = rules[index].match else { return }
+        let pattern = match.value.text
+        let earlier = rules[..<index].first { rule in
+            !rule.continues && rule.exclude.isEmpty && rule.match?.value.covers(match.value) == true
+        }
+        if let earlier, let other = earlier.match?.value {
+            let what =
+                other.text == pattern ? "has the same match" : "matches all that it does (\(other.text))"
+            context.warning(
+                match.position,
+                "this rule is never reached: the one at line \(earlier.position.line) \(what)",
+                fix:
+                    "the first rule that matches decides: move this one before it, or give that one 'continue: true'"
+            )
+        }
+        let segments = pattern.dropFirst().split(separator: "/")
+        let fixed = segments.prefix { !$0.contains("*") && !$0.contains("{") }
+        let prefix = "/" + fixed.joined(separator: "/")
+        let isWithin = paths.contains { path in
+            SourceReader.isInside(prefix, path)
+                || (fixed.count < segments.count && SourceReader.isInside(path, prefix))
+        }
+        if !isWithin {
+            context.warning(
+                match.position, "this rule matches nothing: \(pattern) lies outside source.zookeeper.paths")
+        }
+    }
+
+    private func checkWriters(_ sink: ReadSink) {
+        let isWritten = stages.compactMap(\.rules).allSatisfy { rules in
+            rules.contains { $0.writes(to: sink.name) }
+        }
+        guard !isWritten else { return }
+        context.warning(
+            sink.position, "no rule writes to the sink '\(sink.name)'",
+            fix: "name it in a rule's 'to', or remove it")
+    }
+
+    /// Several znodes that are sure to write the same key of a sink that holds the present state.
+    private func checkDistinct(_ sink: ReadSink) {
+        guard let specification = sink.definition?.specification, specification.holdsState else { return }
+        let references = specification.addressTemplates.flatMap { $0.template.references }
+        guard !references.contains(.metadata(.path)), !references.contains(where: \.needsValue) else {
+            return
+        }
+        let position = sink.templates.first { $0.key == "key" }?.template.position ?? sink.position
+        guard let lastRules else {
+            warnShared(sink, position, ["{path}"], "")
+            return
+        }
+        for rule in lastRules where rule.writes(to: sink.name) {
+            guard let pattern = rule.match?.value else { continue }
+            let unused = pattern.captureNames.filter { !references.contains(.capture($0)) }.map { "{\($0)}" }
+            let wildcards = pattern.text.contains("*") ? ["*"] : []
+            warnShared(sink, position, unused + wildcards, " (rule at line \(rule.position.line))")
+        }
+    }
+
+    /// Two sinks of one Redis that write the same key.
+    private func checkSharedKeys() {
+        for (index, sink) in sinks.enumerated() {
+            guard let definition = sink.definition, definition.redisURL != nil,
+                let key = sink.templates.first(where: { $0.key == "key" })?.template
+            else { continue }
+            let other = sinks[..<index].first { other in
+                other.definition?.redisURL == definition.redisURL
+                    && other.definition?.specification.key?.text == key.value.text
+                    && !areApart(other.definition?.specification, definition.specification)
+            }
+            guard let other else { continue }
+            context.warning(
+                key.position,
+                "the sinks '\(other.name)' and '\(sink.name)' write the same key '\(key.value.text)'",
+                fix: "give each sink keys of its own")
+        }
+    }
+
+    /// Members and fields of one key may come from several sinks.
+    private func areApart(_ left: SinkSpecification?, _ right: SinkSpecification) -> Bool {
+        guard let left, left.write == right.write else { return false }
+        return left.member != right.member
+            || left.field != right.field && left.field != nil && right.field != nil
+    }
+
+    private func warnShared(_ sink: ReadSink, _ position: Position, _ parts: [String], _ origin: String) {
+        guard !parts.isEmpty else { return }
+        context.warning(
+            position,
+            "znodes that differ only in \(parts.joined(separator: ", "))\(origin) share what the sink "
+                + "'\(sink.name)' writes: the last one wins, and deleting one removes it",
+            fix: "use \(parts.first { $0 != "*" } ?? "{path}") in the key")
+    }
+}

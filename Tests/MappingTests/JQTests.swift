@@ -1,0 +1,95 @@
+import ChangeModel
+import JQ
+import Testing
+
+@testable import Mapping
+
+@Suite struct JQTests {
+    private func run(_ program: String, _ json: String, milliseconds: Int = 1000) throws -> [String] {
+        var limits = JQProgram.Limits()
+        limits.milliseconds = milliseconds
+        let value = try Decoding.json.value(of: Bytes(json.utf8))
+        return try JQProgram(program, limits: limits).outputs(of: value).map { value in
+            String(decoding: value.textBytes, as: UTF8.self)
+        }
+    }
+
+    @Test(arguments: [
+        (".", #"{"a":[1,2.5,"x",null,true]}"#, [#"{"a":[1,2.5,"x",null,true]}"#]),
+        (".a[]", #"{"a":[1,"é"]}"#, ["1", "é"]), ("select(.a)", "{}", []),
+        ("# only\n.a", #"{"a":"\u0000x"}"#, ["\0x"]),
+        ("def f: . + 1; map(f)", "[1]", ["[2]"]), ("env, $ENV", "{}", ["{}", "{}"]),
+        ("1e300*1e300", "{}", [""]),
+    ])
+    func outputs(program: String, json: String, expected: [String]) throws {
+        #expect(try run(program, json) == expected)
+    }
+
+    @Test(arguments: [".a[", "nothing(1)", "import \"x\" as x; .", "{", "$x"])
+    func programsThatAreNone(text: String) {
+        let error = #expect(throws: JQError.self) { try JQProgram(text) }
+        #expect(error?.code == .syntax)
+        #expect(error?.message.isEmpty == false)
+    }
+
+    @Test(arguments: [".a.b", "error(\"it\")", "halt", "input", "tonumber", "fromjson"])
+    func errorsDoNotQuoteTheData(program: String) throws {
+        let fault = #expect(throws: MappingFault.self) { try run(program, #"{"a":"secret"}"#) }
+        #expect("\(String(describing: fault))".contains("secret") == false)
+    }
+
+    @Test(arguments: [
+        "def f: f; f", "[range(1e18)]", "last(range(1e18))", "until(false; .)",
+        "[limit(1e9; repeat(1))] | length",
+    ])
+    func aRunawayProgramIsStopped(program: String) throws {
+        let start = ContinuousClock.now
+        #expect(throws: MappingFault.jq("jq has taken more than 100ms")) {
+            try run(program, "{}", milliseconds: 100)
+        }
+        #expect(ContinuousClock.now - start < .seconds(5))
+    }
+
+    @Test func outputIsBounded() throws {
+        #expect(throws: MappingFault.jq("jq gives more than 1000 outputs")) { try run("range(2000)", "{}") }
+        let large = #expect(throws: MappingFault.self) {
+            try run("[range(300000)]", "{}", milliseconds: 60_000)
+        }
+        #expect("\(String(describing: large))".contains("more than 200000 values"))
+        #expect(throws: MappingFault.self) { try run("reduce range(1000) as $i (.; [.])", "{}") }
+        #expect(throws: MappingFault.self) {
+            try run("[range(250)] | map(\"x\" * 1000000)", "{}", milliseconds: 60_000)
+        }
+    }
+
+    @Test func aProgramGoesOnAfterAnError() throws {
+        let program = try JQProgram(".a | tonumber")
+        for _ in 0..<3 {
+            #expect(throws: MappingFault.self) {
+                try program.outputs(of: .object(ObjectValue([.init(name: "a", value: .text("x"))])))
+            }
+            #expect(
+                try program.outputs(of: .object(ObjectValue([.init(name: "a", value: .text("5"))]))) == [
+                    .integer(5)
+                ])
+        }
+    }
+
+    @Test func threadsDoNotMeet() async throws {
+        let program = try JQProgram("[range(.n)] | add")
+        let sums = try await withThrowingTaskGroup(of: [Value].self) { group in
+            for number in 1...40 {
+                group.addTask {
+                    try program.outputs(
+                        of: .object(ObjectValue([.init(name: "n", value: .integer(Int64(number * 10)))])))
+                }
+            }
+            return try await group.reduce(into: []) { $0 += $1 }
+        }
+        let expected = (1...40).map { (number: Int) -> Value in
+            let count = Int64(number * 10)
+            return .integer(count * (count - 1) / 2)
+        }
+        #expect(Set(sums) == Set(expected))
+    }
+}
