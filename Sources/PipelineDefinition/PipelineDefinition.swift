@@ -80,6 +80,8 @@ public struct SinkDefinition: Sendable, Hashable {
     /// May hold a password. `nil` only for `write: stdout`.
     public var redisURL: String?
     public var onMissingCheckpoint: MissingCheckpointPolicy
+    /// How many paths, and what they have written, Redis may remember where a key, member or field comes from the data.
+    public var maxRemembered: Int64
     /// Replicas that must have a batch before it counts as delivered; `nil`: none.
     public var wait: ReplicaWait?
 

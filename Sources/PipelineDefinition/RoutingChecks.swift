@@ -163,7 +163,10 @@ struct RoutingChecks {
     private func checkAddress(_ sink: ReadSink) {
         guard let definition = sink.definition else { return }
         let specification = definition.specification
-        if specification.write == .children { context.unsupported(sink.position, "'write: children'") }
+        let isCluster = definition.redisURL?.contains("+cluster://") == true
+        if isCluster, specification.write == .children {
+            context.unsupported(sink.position, "'write: children' in a cluster")
+        }
         let transform = TransformSpecification(stages: stages.compactMap(\.specification))
         let addresses = specification.addressTemplates.map(\.name)
         for (key, template) in sink.templates where addresses.contains(key) {
@@ -176,9 +179,15 @@ struct RoutingChecks {
                 context.unsupported(
                     template.position, what + " in a stream", fix: "use captures of the path, or {path}")
             } else if specification.remembersAddresses(transform) {
-                context.unsupported(
-                    template.position, what + " in a sink that is no stream",
-                    fix: "use captures of the path, or {path}")
+                if isCluster {
+                    context.unsupported(
+                        template.position, what + " in a cluster", fix: "use captures of the path, or {path}")
+                }
+                if let position = sink.tombstone {
+                    context.error(
+                        position, "a tombstone needs a key that the path decides, and \(key) has {\(moving)}",
+                        fix: "write on_delete: delete, or use captures and {path} only")
+                }
             }
         }
     }

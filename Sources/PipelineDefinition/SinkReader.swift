@@ -10,6 +10,8 @@ struct ReadSink {
     /// Its templates by the key that they stand under.
     var templates: [(key: String, template: Located<Template>)]
     var ttl: Located<Template>?
+    /// Where `on_delete: tombstone` stands.
+    var tombstone: Position?
 }
 
 /// Reads `sinks:`.
@@ -23,7 +25,7 @@ struct SinkReader {
         /// The keys that a sink of this kind may have, beside `write`.
         var keys: [String] {
             let common = ["redis", "key", "on_missing_checkpoint", "wait"]
-            let state = common + ["on_delete", "on_filtered", "ttl"]
+            let state = common + ["on_delete", "on_filtered", "ttl", "max_remembered"]
             switch self {
             case .stream: return common + ["id", "maxlen", "minid", "envelope"]
             case .string: return state + ["value"]
@@ -48,6 +50,7 @@ struct SinkReader {
     private static let keys = [
         "redis", "write", "key", "member", "field", "value", "score", "id", "maxlen", "minid", "on_delete",
         "on_missing_checkpoint", "wait", "ttl", "on_filtered", "envelope",
+        "max_remembered",
     ]
     private static let later = ["lease"]
     private static let templateKeys = ["key", "member", "field", "value", "score"]
@@ -89,11 +92,27 @@ struct SinkReader {
             section.refuse(key, "does not apply to 'write: \(kind.rawValue)'")
         }
         for (key, example) in kind.required { _ = section.required(key, example: example) }
+        if case .scalar("tombstone", _)? = section.node("on_delete")?.content {
+            sink.tombstone = section.position(of: "on_delete")
+        }
         sink.definition = SinkDefinition(
             specification: specification(sink, section, kind), redisURL: redisURL(section, kind),
             onMissingCheckpoint: section.choice("on_missing_checkpoint", default: .earliest) ?? .earliest,
-            wait: replicaWait(section))
+            maxRemembered: maxRemembered(section), wait: replicaWait(section))
         return sink
+    }
+
+    private static let defaultMaxRemembered: Int64 = 1_000_000
+
+    private func maxRemembered(_ section: Section) -> Int64 {
+        guard let text = section.text("max_remembered") else { return SinkReader.defaultMaxRemembered }
+        guard let number = Int64(text.value), (1...1_000_000_000).contains(number) else {
+            context.error(
+                text.position, "max_remembered is no number from 1 to 1000000000: '\(text.value)'",
+                fix: "write how many paths Redis may remember, for example 1000000")
+            return SinkReader.defaultMaxRemembered
+        }
+        return number
     }
 
     private static let defaultWait: Int64 = 1000

@@ -53,7 +53,8 @@ struct CommandEncoder {
         case .streamAdd, .envelope:
             break
         case .addListItem, .removeListItem, .release:
-            // A definition that needs them is refused when it is loaded.
+            // What these become depends on what Redis holds: `OwnedPlan` has replaced them. For a cluster a
+            // definition that needs them is refused.
             break
         case .expiring(.setString(let key, let value), let milliseconds):
             begin("SET", 5, key, &batch)

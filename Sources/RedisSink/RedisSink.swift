@@ -1,42 +1,11 @@
 public import Engine
 public import Logging
-public import Mapping
-public import RedisClient
+import Mapping
+import RedisClient
 
 /// Delivers to one Redis: data and checkpoint in one MULTI, stream IDs from the log's offsets, one transaction
 /// in flight, fenced by WATCH. Effectively once into streams and keys.
 public actor RedisSink: ChangeSink {
-    public struct Configuration: Sendable {
-        public var pipeline: String
-        public var sink: String
-        public var redis: RedisConfiguration
-        public var onMissingCheckpoint: MissingCheckpoint
-        /// For `write: stream`; `nil` for keys.
-        public var stream: StreamOptions?
-        /// In a cluster: how long a new owner of keys waits for the one before to notice.
-        public var takeOverPause = Duration.seconds(10)
-        /// Host and process, shown to whoever is fenced off.
-        public var owner: String
-        /// Replicas that must have a batch before it counts as delivered.
-        public var wait: ReplicaWait?
-        /// Without the fence a second process writes beside this one. For tests that show what it is good for.
-        public var isFenced = true
-
-        public init(
-            pipeline: String, sink: String, redis: RedisConfiguration, onMissingCheckpoint: MissingCheckpoint,
-            stream: StreamOptions? = nil, owner: String
-        ) {
-            self.pipeline = pipeline
-            self.sink = sink
-            self.redis = redis
-            // Of what writes alone: in a cluster whoever takes the sink ends all connections of this name.
-            self.redis.clientName = CheckpointRecord.key(pipeline: pipeline, sink: sink)
-            self.onMissingCheckpoint = onMissingCheckpoint
-            self.stream = stream
-            self.owner = owner
-        }
-    }
-
     let configuration: Configuration
     let key: String
     private let client: RedisClient
@@ -123,9 +92,12 @@ public actor RedisSink: ChangeSink {
                     stored = basis
                 }
                 let checkpoint = next(basis, after: batch)
+                let owned = try await plan(batch, excluding: Set(refused.keys), connection)
+                if let owned { refused.merge(owned.refused) { first, _ in first } }
                 let transaction = Transaction(
-                    batch.changes, excluding: Set(refused.keys), checkpoint: checkpoint, key: key,
-                    encoder: try await encoder(context, batch, connection), isFenced: configuration.isFenced)
+                    owned?.changes ?? batch.changes, excluding: Set(refused.keys), memory: owned?.memory,
+                    checkpoint: checkpoint, key: key, encoder: try await encoder(context, batch, connection),
+                    isFenced: configuration.isFenced)
                 let replies = try await connection.send(transaction.commands)
                 switch transaction.outcome(of: replies) {
                 case .executed(let errors):

@@ -4,12 +4,14 @@ import RedisClient
 
 /// One batch and its checkpoint as one MULTI, and what the answers mean. Pure.
 ///
-/// `MULTI` · the data commands · `HSET checkpoint` · `EXEC` · `WATCH checkpoint` · `HMGET checkpoint`: the watch
+/// `MULTI` · the data commands · what is remembered of them · `HSET checkpoint` · `EXEC` · `WATCH checkpoint` · `HMGET checkpoint`: the watch
 /// is the fence for the next transaction, and what is read behind it is what that one builds on.
 struct Transaction {
     private(set) var commands = RedisCommandBatch()
     /// Index into `changes` of each data command.
     private var owners: [Int] = []
+    /// Commands behind them that remember what belongs to which path.
+    private let memoryCount: Int
     private let changes: [MappedChange]
     private let key: String
 
@@ -32,9 +34,10 @@ struct Transaction {
 
     /// - Parameter excluded: changes (by index) that the server has refused already.
     init(
-        _ changes: [MappedChange], excluding excluded: Set<Int>, checkpoint: Checkpoint, key: String,
-        encoder: CommandEncoder, isFenced: Bool
+        _ changes: [MappedChange], excluding excluded: Set<Int>, memory: RedisCommandBatch? = nil,
+        checkpoint: Checkpoint, key: String, encoder: CommandEncoder, isFenced: Bool
     ) {
+        memoryCount = memory?.count ?? 0
         self.changes = changes
         self.key = key
         commands.append("MULTI")
@@ -43,6 +46,7 @@ struct Transaction {
             encoder.append(change, floor: checkpoint.floor, to: &commands)
             owners.append(contentsOf: repeatElement(index, count: commands.count - before))
         }
+        if let memory { commands.append(contentsOf: memory) }
         CheckpointRecord.appendWrite(
             of: checkpoint, replayed: encoder.placements?.record, key: key, to: &commands)
         commands.append("EXEC")
@@ -58,12 +62,13 @@ struct Transaction {
 
     func outcome(of replies: [RESPValue]) -> Outcome {
         let dataCount = owners.count
-        guard replies.count == commands.count, replies.count == dataCount + 5 else { return .malformed }
+        let count = dataCount + memoryCount
+        guard replies.count == commands.count, replies.count == count + 5 else { return .malformed }
         if let refused = queueErrors(replies) { return refused }
-        switch replies[dataCount + 2] {
+        switch replies[count + 2] {
         case .array(let results):
-            guard results.count == dataCount + 1 else { return .malformed }
-            if case .error(let error) = results[dataCount] { return .fatal(error) }
+            guard results.count == count + 1 else { return .malformed }
+            for case .error(let error) in results[dataCount...] { return .fatal(error) }
             var refused: [Int: RedisServerError] = [:]
             for (index, result) in results.prefix(dataCount).enumerated() {
                 if case .error(let error) = result { refused.note(error, for: owners[index]) }
@@ -81,7 +86,7 @@ struct Transaction {
     /// Errors given while commands were queued: the transaction was not executed.
     private func queueErrors(_ replies: [RESPValue]) -> Outcome? {
         var refused: [Int: RedisServerError] = [:]
-        for (index, reply) in replies.prefix(owners.count + 2).enumerated() {
+        for (index, reply) in replies.prefix(owners.count + memoryCount + 2).enumerated() {
             guard case .error(let error) = reply else { continue }
             let isData = index > 0 && index <= owners.count
             if ErrorClass(error) == .record, isData {

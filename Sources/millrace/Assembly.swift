@@ -117,6 +117,9 @@ struct Assembly {
             pipeline: definition.name, sink: sink.name, redis: try redis(sink),
             onMissingCheckpoint: missingCheckpoint(sink), owner: Assembly.owner)
         if case .stream(let stream) = sink.specification.write { configuration.stream = stream }
+        if sink.specification.remembersAddresses(definition.transform) {
+            configuration.maxRemembered = sink.maxRemembered
+        }
         configuration.wait = sink.wait.map {
             ReplicaWait(replicas: $0.replicas, timeoutMilliseconds: $0.timeoutMilliseconds)
         }

@@ -49,3 +49,45 @@ import ZooKeeperClient
         }
     }
 }
+
+/// Keys and members that come from the data, from znodes to Redis.
+@Suite struct OwnedKeyTests {
+    private static let pipeline = """
+        name: owned
+        source:
+          zookeeper: {connect: "${ZOOKEEPER}", paths: [/t]}
+        log: {directory: "${MILLRACE_DATA}"}
+        transform:
+          - rules: [{match: "/t/{group}/{id}", decode: json}]
+        sinks:
+          byHost: {redis: "${REDIS}", write: string, key: "host:{value.host}", value: "{id}"}
+          hosts: {redis: "${REDIS}", write: set, key: "hosts:{group}", member: "{value.host}"}
+          children: {redis: "${REDIS}", write: children, key: "children:{group}", member: "{id}"}
+        """
+
+    @Test func whatTheDataNoLongerSaysIsRemoved() async throws {
+        try await TestBed.with { bed in
+            let file = try bed.definition(OwnedKeyTests.pipeline)
+            try await bed.withWriter { writer in
+                try await writer.create("/t", "")
+                try await writer.create("/t/g", "")
+                for id in ["a", "b", "c"] { try await writer.create("/t/g/\(id)", #"{"host":"h1"}"#) }
+            }
+            _ = try await bed.output("run", "--until-caught-up", file)
+            #expect(try bed.redis.cli("SMEMBERS", "hosts:g") == "h1")
+            #expect(try bed.redis.cli("GET", "children:g") == #"["a","b","c"]"#)
+            try await bed.withWriter { writer in
+                try await writer.set("/t/g/a", #"{"host":"h2"}"#)
+                try await writer.delete("/t/g/b")
+            }
+            _ = try await bed.output("run", "--until-caught-up", file)
+            #expect(try bed.redis.cli("GET", "host:h2") == "a")
+            #expect(try bed.redis.cli("EXISTS", "host:h1") == "1")
+            try await bed.withWriter { try await $0.delete("/t/g/c") }
+            _ = try await bed.output("run", "--until-caught-up", file)
+            #expect(try bed.redis.cli("EXISTS", "host:h1") == "0")
+            #expect(try bed.redis.cli("SMEMBERS", "hosts:g") == "h2")
+            #expect(try bed.redis.cli("GET", "children:g") == #"["a"]"#)
+        }
+    }
+}

@@ -109,21 +109,35 @@ import Testing
 
     @Test(arguments: [
         ("write: string, key: \"{path}\", lease: true", "'lease' is not supported by this version yet"),
-        (
-            "write: children, key: k, member: \"{path}\"",
-            "'write: children' is not supported by this version yet"
-        ),
         ("write: stream, key: k, id: zxid", "'id: zxid' is not supported by this version yet"),
     ])
     func laterSinks(keys: String, message: String) {
         #expect(sink(keys) == [message])
     }
 
-    @Test func addressesThatMove() {
+    @Test func addressesThatMoveAreRememberedWhereTheyCanBe() throws {
+        #expect(sink("write: string, key: \"k:{value}\"") == [])
+        #expect(sink("write: set, key: k, member: \"{value}\", max_remembered: 7") == [])
+        #expect(
+            sink("write: set, key: k, member: \"{value}\", max_remembered: 0") == [
+                "max_remembered is no number from 1 to 1000000000: '0'"
+            ])
+        #expect(sink("write: children, key: k, member: \"{path}\"") == [])
         let later = "which can differ between changes of one znode, in a"
-        let refusal = "with {value}, \(later) sink that is no stream is not supported by this version yet"
-        #expect(sink("write: string, key: \"k:{value}\"") == ["a key \(refusal)"])
-        #expect(sink("write: set, key: k, member: \"{value}\"") == ["a member \(refusal)"])
+        let cluster = "  s: {redis: \"redis+cluster://h:1\", write: string, key: \"k:{value}\"}"
+        #expect(
+            messages(definition(sinks: cluster)) == [
+                "a key with {value}, \(later) cluster is not supported by this version yet"
+            ])
+        let children = "  s: {redis: \"redis+cluster://h:1\", write: children, key: k, member: \"{path}\"}"
+        #expect(
+            messages(definition(sinks: children)) == [
+                "'write: children' in a cluster is not supported by this version yet"
+            ])
+        #expect(
+            sink("write: string, key: \"k:{value}\", on_delete: tombstone") == [
+                "a tombstone needs a key that the path decides, and key has {value}"
+            ])
         #expect(
             sink("write: stream, key: \"s:{value}\"") == [
                 "a key with {value}, \(later) stream is not supported by this version yet"

@@ -187,7 +187,7 @@ public actor DeadLetterReplay {
         if letter.offset >= target.position {
             verdict = .refused(
                 "the sink's checkpoint (offset \(target.position)) lies before it: the next run delivers it")
-        } else if letter.offset + 1 < target.logStart, mapped.writes.contains(where: { $0.target != nil }) {
+        } else if letter.offset + 1 < target.logStart, mapped.writes.contains(where: \.replaces) {
             verdict = .refused(
                 "the log begins at offset \(target.logStart): whether a later change has written the same is not "
                     + "known any more")
@@ -197,7 +197,7 @@ public actor DeadLetterReplay {
 
     /// Finds what later changes have superseded.
     private func judge(_ candidates: inout [Candidate], _ target: Target) async throws {
-        let keyed = candidates.filter { $0.verdict == nil && $0.mapped.writes.contains { $0.target != nil } }
+        let keyed = candidates.filter { $0.verdict == nil && $0.mapped.writes.contains(where: \.replaces) }
         guard let first = keyed.map(\.letter.offset).min() else { return }
         var later = LaterWrites(watching: keyed.map(\.mapped))
         try await later.read(target.feed, after: first, below: target.logEnd)

@@ -23,6 +23,11 @@ extension SinkWrite {
     }
 }
 
+extension SinkWrite {
+    /// Whether an older state of it may not be put in the place of a newer one.
+    var replaces: Bool { self == .release || target != nil }
+}
+
 /// The newest writes in the pipeline's log to what some dead letters would write: an older state may not replace a
 /// newer one.
 struct LaterWrites {
@@ -58,8 +63,8 @@ struct LaterWrites {
     func standing(_ change: MappedChange) -> [SinkWrite] {
         let isPathNewer = (paths[change.change.path] ?? -1) > change.offset
         return change.writes.filter { write in
-            guard let target = write.target else { return true }
-            return !isPathNewer && (targets[target] ?? -1) <= change.offset
+            guard write.replaces else { return true }
+            return !isPathNewer && (write.target.flatMap { targets[$0] } ?? -1) <= change.offset
         }
     }
 }
