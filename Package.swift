@@ -44,6 +44,9 @@ let package = Package(
         .library(name: "ZooKeeperClient", targets: ["ZooKeeperClient"]),
         .library(name: "RedisClient", targets: ["RedisClient"]),
         .library(name: "SegmentLog", targets: ["SegmentLog"]),
+        // For Benchmarks/.
+        .library(name: "Mapping", targets: ["ChangeModel", "Mapping"]),
+        .library(name: "PipelineDefinition", targets: ["PipelineDefinition"]),
     ],
     dependencies: [
         // Sockets and event loops for both clients.
@@ -71,6 +74,8 @@ let package = Package(
         // libcrypto, for digests of keys and of what must not be shown: swift-crypto would be a package more, whose copy
         // inside of NIOSSL is not for others.
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        // simdjson, for JSON: Foundation's parser takes longer than all else that a rule does. C++ behind a C function.
+        .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
         .target(name: "Gzip", dependencies: ["CZlib"], swiftSettings: strict),
         .target(name: "LZ4", dependencies: ["CLZ4"], swiftSettings: strict),
         .target(name: "ChangeModel", swiftSettings: strict),
@@ -78,7 +83,8 @@ let package = Package(
         .target(
             name: "Mapping",
             dependencies: [
-                "ChangeModel", "CCrypto", "CJQ", "Gzip", "JQ", "LZ4", .product(name: "Yams", package: "Yams"),
+                "ChangeModel", "CCrypto", "CJQ", "CSimdJSON", "Gzip", "JQ", "LZ4",
+                .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: strict),
         .target(
@@ -181,5 +187,6 @@ let package = Package(
             path: "Tests/EndToEnd", swiftSettings: strict),
         fuzzing,
     ],
-    swiftLanguageModes: [.v6]
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
 )
