@@ -34,6 +34,7 @@ struct RoutingChecks {
             }
         }
         checkLifetimes()
+        checkThrottle()
         for sink in sinks {
             checkAddress(sink)
             checkReferences(sink)
@@ -155,6 +156,24 @@ struct RoutingChecks {
                         ttl.position, "a ttl is not for the stream '\(sink.name)': its entries have none",
                         fix: "use maxlen or minid there, and give the rule a 'to' without it")
                 }
+            }
+        }
+    }
+
+    /// A change that is held back comes behind later ones of other nodes.
+    private func checkThrottle() {
+        let throttle = stages.first { if case .other(.throttle?, _) = $0 { true } else { false } }
+        guard case .other(_, let position)? = throttle else { return }
+        for sink in sinks {
+            guard let definition = sink.definition else { continue }
+            if case .stream = definition.specification.write {
+                context.error(
+                    position,
+                    "throttle is not for the stream '\(sink.name)': its entries keep the order of the log, which a "
+                        + "change held back leaves",
+                    fix: "give the stream a pipeline of its own, or remove the stage")
+            } else if definition.redisURL?.contains("+cluster://") == true {
+                context.unsupported(position, "'throttle' for a sink in a cluster ('\(sink.name)')")
             }
         }
     }

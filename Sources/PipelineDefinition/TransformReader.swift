@@ -5,8 +5,7 @@ import Mapping
 struct TransformReader {
     let context: LoadContext
 
-    private static let stageKeys = ["rules", "drop", "select", "jq"]
-    private static let laterStages = ["dedupe", "throttle"]
+    private static let stageKeys = ["rules", "drop", "select", "jq", "dedupe", "throttle"]
     static let ruleKeys =
         ["match", "exclude", "continue", "on", "compression", "from", "decode", "jq"] + ShapeReader.keys
         + ["set", "ttl", "to"]
@@ -19,14 +18,14 @@ struct TransformReader {
         var stages = items.compactMap(readStage)
         var scope = StageScope()
         for index in stages.indices { stages[index].take(&scope) }
+        checkOrder(stages)
         return stages
     }
 
     private func readStage(_ node: Node) -> ReadStage? {
         guard
             let section = Section(
-                node, "a stage of transform", keys: TransformReader.stageKeys,
-                later: TransformReader.laterStages, context: context)
+                node, "a stage of transform", keys: TransformReader.stageKeys, context: context)
         else { return nil }
         let keys = TransformReader.stageKeys.filter { section.node($0) != nil }
         guard keys.count == 1, let key = keys.first, let value = section.node(key) else {
@@ -45,7 +44,9 @@ struct TransformReader {
         case "rules": return .rules(readRules(value))
         case "drop": return .other(filter(value, key).map { .drop($0) }, position)
         case "select": return .other(filter(value, key).map { .select($0) }, position)
-        default: return .other(context.jq(value).map { .jq($0, line: position.line) }, position)
+        case "jq": return .other(context.jq(value).map { .jq($0, line: position.line) }, position)
+        case "dedupe": return .other(dedupe(value), position)
+        default: return .other(throttle(section), position)
         }
     }
 
