@@ -85,7 +85,7 @@ extension RoutingChecks {
             fix: "remove one of the two, unless that is meant")
     }
 
-    /// Two sinks of one Redis that write the same key.
+    /// Two sinks of one Redis that write the same key: of different kinds one of them would be refused each time.
     private func checkSharedKeys() {
         for (index, sink) in sinks.enumerated() {
             guard let definition = sink.definition, definition.redisURL != nil,

@@ -35,7 +35,7 @@ struct TransformReader {
                     "a stage is one of \(keys.joined(separator: ", ")), not both",
                     fix: "write '- \(keys[1]): …' as a stage of its own")
             } else if case .mapping(let entries) = node.content, entries.isEmpty {
-                context.error(node.position, "a stage of transform is empty")
+                context.error(node.position, "a stage of transform is empty", fix: "write - rules: […]")
             }
             return nil
         }
@@ -59,7 +59,9 @@ struct TransformReader {
                 context.text($0, "a pattern of \(key)").flatMap(context.pattern)
             }
             guard !patterns.isEmpty else {
-                if items.isEmpty { context.error(node.position, "\(key) is empty") }
+                if items.isEmpty {
+                    context.error(node.position, "\(key) is empty", fix: "name a pattern, or remove it")
+                }
                 return nil
             }
             return ChangeFilter(match: patterns)
@@ -85,7 +87,10 @@ struct TransformReader {
         guard let items = context.list(node, "rules", example: "- match: \"/services/{service}\"") else {
             return []
         }
-        if items.isEmpty { context.error(node.position, "rules is empty: every change would be dropped") }
+        if items.isEmpty {
+            context.error(
+                node.position, "rules is empty: every change would be dropped", fix: "add - match: \"/**\"")
+        }
         return items.compactMap(readRule)
     }
 
@@ -153,7 +158,11 @@ struct TransformReader {
 
     private func operations(_ node: Node) -> Set<Operation>? {
         guard let items = context.list(node, "on", example: "[c, u, r, d]") else { return nil }
-        if items.isEmpty { context.error(node.position, "on is empty: the rule would drop what it matches") }
+        if items.isEmpty {
+            context.error(
+                node.position, "on is empty: the rule would drop what it matches",
+                fix: "write on: [c, u, r, d]")
+        }
         var operations: Set<Operation> = []
         for item in items {
             guard let text = context.text(item, "an operation") else { continue }
