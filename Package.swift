@@ -117,9 +117,17 @@ let package = Package(
             // The definitions in Pipelines/ are what `millrace create` writes.
             resources: [
                 .embedInCode("Templates/audit-stream.yaml"),
+                .embedInCode("Templates/clickhouse-replicas.yaml"),
                 .embedInCode("Templates/cluster-membership.yaml"),
-                .embedInCode("Templates/config-sync.yaml"), .embedInCode("Templates/quickstart.yaml"),
+                .embedInCode("Templates/config-sync.yaml"),
+                .embedInCode("Templates/curator-discovery.yaml"),
+                .embedInCode("Templates/dubbo-providers.yaml"),
+                .embedInCode("Templates/hbase-servers.yaml"),
+                .embedInCode("Templates/kafka-registrations.yaml"),
+                .embedInCode("Templates/quickstart.yaml"),
                 .embedInCode("Templates/service-registry.yaml"),
+                .embedInCode("Templates/solr-collections.yaml"),
+                .embedInCode("Templates/spring-config.yaml"),
             ],
             swiftSettings: strict),
 
@@ -166,7 +174,9 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "TestRandom", "TestServers", "ZooKeeperClient", "RedisClient", "millrace", logging,
+                "TestRandom", "TestServers", "ZooKeeperClient", "RedisClient", "millrace", "ChangeModel",
+                "Mapping",
+                "PipelineDefinition", logging,
             ],
             path: "Tests/EndToEnd", swiftSettings: strict),
         fuzzing,

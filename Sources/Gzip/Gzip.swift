@@ -11,8 +11,11 @@ public enum Gzip {
     private static let anyHeader: Int32 = 15 + 32
     private static let largestChunk = 64 << 10
 
-    /// Whether the bytes begin like a gzip file (RFC 1952).
-    public static func isHeader(_ bytes: [UInt8]) -> Bool { bytes.starts(with: [0x1f, 0x8b]) }
+    /// Whether the bytes begin like a gzip file (RFC 1952), or like a zlib stream (RFC 1950) of the fastest, the usual or
+    /// the best compression. One of the level between would be the text `x^`.
+    public static func isHeader(_ bytes: [UInt8]) -> Bool {
+        [[0x1f, 0x8b], [0x78, 0x01], [0x78, 0x9c], [0x78, 0xda]].contains(Array(bytes.prefix(2)))
+    }
 
     /// The content of all members of a gzip file, or of one zlib stream.
     ///

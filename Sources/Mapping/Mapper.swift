@@ -46,19 +46,44 @@ public struct Mapper: Sendable {
     ///   - offset: the change's position in the log.
     ///   - sink: index of the sink in the list that the mapper was made with.
     public func map(_ change: Change, offset: Int64, sink: Int) -> MappingResult {
-        guard sinkNames.indices.contains(sink) else { return .dropped(.notAddressed) }
-        if let only = change.onlyFor, only != sinkNames[sink] { return .dropped(.notAddressed) }
+        var flow = Flow(sink: sink)
+        run(change, offset, &flow)
+        return flow.result
+    }
+
+    /// As `map`, and what happened on the way.
+    public func explain(
+        _ change: Change, offset: Int64, sink: Int
+    ) -> (steps: [MappingStep], result: MappingResult) {
+        var flow = Flow(sink: sink)
+        flow.steps = []
+        run(change, offset, &flow)
+        return (flow.steps ?? [], flow.result)
+    }
+
+    private func run(_ change: Change, _ offset: Int64, _ flow: inout Flow) {
+        guard sinkNames.indices.contains(flow.sink) else { return flow.result = .dropped(.notAddressed) }
+        if let only = change.onlyFor, only != sinkNames[flow.sink] {
+            return flow.result = .dropped(.notAddressed)
+        }
         var record = Record(input: MappingInput(change: change, offset: offset))
         if change.operation != .delete { record.input.value = .bytes(change.data ?? []) }
-        var flow = Flow(sink: sink, result: .dropped(.noRule))
         run(record, from: 0, &flow)
-        return flow.result
     }
 
     /// Where the records of one change go, and what has become of them.
     private struct Flow {
         let sink: Int
-        var result: MappingResult
+        var result = MappingResult.dropped(.noRule)
+        /// `nil`: nobody wants to know.
+        var steps: [MappingStep]?
+
+        mutating func note(
+            _ stage: Int, line: Int? = nil, _ record: borrowing Record, _ event: MappingStep.Event
+        ) {
+            guard steps != nil else { return }
+            steps?.append(MappingStep(stage: stage, line: line, record, event))
+        }
     }
 
     private func run(_ record: Record, from stage: Int, _ flow: inout Flow) {
@@ -69,6 +94,7 @@ public struct Mapper: Sendable {
         case .filter(let filter):
             var record = record
             if !filter.lets(record.input.change) {
+                flow.note(stage, record, .filtered)
                 guard !filter.isPathDetermined else { return flow.result.add(.dropped(.filtered)) }
                 record.filter()
             }
@@ -85,30 +111,47 @@ public struct Mapper: Sendable {
         if record.rule >= 0 { record.inheritCaptures(names: rules[record.rule].captureNames) }
         let change = record.input.change
         // By index: a rule is large, and a copy of it would be retained part by part.
+        var isMatched = false
         matcher.forEachMatch(change.path) { offset in
             let index = first + offset
-            guard let captures = rules[index].captures(in: change.path) else { return true }
+            guard let captures = rules[index].captures(in: change.path) else {
+                flow.note(stage, line: rules[index].line, record, .excluded)
+                return true
+            }
+            isMatched = true
+            var next = record
+            next.input.captures = captures
+            next.rule = index
             if !rules[index].addresses(flow.sink) {
+                flow.note(stage, line: rules[index].line, record, .notAddressed)
                 flow.result.add(.dropped(.notAddressed))
             } else if !rules[index].operations.contains(change.operation) {
+                flow.note(stage, line: rules[index].line, record, .operation)
                 flow.result.add(.dropped(.operation))
             } else {
-                var next = record
-                next.input.captures = captures
-                next.rule = index
                 apply(rule: index, next, stage, &flow)
             }
             return rules[index].continues
         }
+        if !isMatched { flow.note(stage, record, .noRule) }
     }
 
     private func apply(rule index: Int, _ record: Record, _ stage: Int, _ flow: inout Flow) {
         var record = record
+        func note(_ record: borrowing Record) {
+            guard flow.steps != nil else { return }
+            let event = record.isFiltered ? MappingStep.Event.filtered : .applied(rules[index].captureNames)
+            flow.note(stage, line: rules[index].line, record, event)
+        }
         do {
-            if let several = try rules[index].apply(&record) {
-                for one in several { run(one, from: stage + 1, &flow) }
-            } else {
-                run(record, from: stage + 1, &flow)
+            let several = try rules[index].apply(&record)
+            guard let several else {
+                note(record)
+                return run(record, from: stage + 1, &flow)
+            }
+            for one in several {
+                note(one)
+                run(one, from: stage + 1, &flow)
             }
         } catch {
             flow.result = .failed(describe(error, record, flow))
@@ -123,12 +166,14 @@ public struct Mapper: Sendable {
         do {
             let outputs = try program.outputs(of: value)
             if outputs.isEmpty {
+                flow.note(stage, line: line, record, .filtered)
                 record.filter()
                 run(record, from: stage + 1, &flow)
             }
             for output in outputs {
                 record.input.value = output
                 record.fields = nil
+                flow.note(stage, line: line, record, .applied([]))
                 run(record, from: stage + 1, &flow)
             }
         } catch {

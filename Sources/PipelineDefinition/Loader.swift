@@ -68,7 +68,7 @@ struct DefinitionReader {
         let sinks = SinkReader(context: context).read(root)
         let onError =
             root.choice("on_error", default: PipelineDefinition.ErrorPolicy.deadLetter) ?? .deadLetter
-        checkTests(root)
+        let tests = TestReader(context: context, sinks: sinks).read(root)
         RoutingChecks(context: context, stages: stages, sinks: sinks, paths: source?.paths ?? []).run()
         guard let name, let source, !context.hasErrors else { return nil }
         let transform = TransformSpecification(stages: stages.compactMap(\.specification))
@@ -79,7 +79,7 @@ struct DefinitionReader {
         return PipelineDefinition(
             name: name, file: context.file, source: source, log: log, transform: transform,
             sinks: definitions,
-            onError: onError,
+            onError: onError, tests: tests,
             transformFingerprint: Fingerprint.of(transform, definitions.map(\.specification)))
     }
 
@@ -92,15 +92,5 @@ struct DefinitionReader {
             return nil
         }
         return text.value
-    }
-
-    /// The tests are read by a later version; their form is checked now.
-    private func checkTests(_ root: Section) {
-        guard let node = root.node("tests"),
-            let items = context.list(node, "tests", example: "- {name: …, input: […], output: {…}}")
-        else { return }
-        for item in items {
-            _ = Section(item, "a test", keys: ["name", "environment", "input", "output"], context: context)
-        }
     }
 }

@@ -12,6 +12,7 @@ public struct PipelineDefinition: Sendable {
     /// In the order of the file.
     public var sinks: [SinkDefinition]
     public var onError: ErrorPolicy
+    public var tests: [PipelineTest]
     /// 16 hexadecimal digits that change whenever the rules or what the sinks write change, and only then.
     public var transformFingerprint: String
 

@@ -19,6 +19,13 @@ struct Create: AsyncParsableCommand {
         case serviceRegistry = "service-registry"
         case clusterMembership = "cluster-membership"
         case auditStream = "audit-stream"
+        case curatorDiscovery = "curator-discovery"
+        case kafkaRegistrations = "kafka-registrations"
+        case solrCollections = "solr-collections"
+        case clickhouseReplicas = "clickhouse-replicas"
+        case dubboProviders = "dubbo-providers"
+        case hbaseServers = "hbase-servers"
+        case springConfig = "spring-config"
 
         var bytes: [UInt8] {
             switch self {
@@ -27,6 +34,13 @@ struct Create: AsyncParsableCommand {
             case .serviceRegistry: PackageResources.service_registry_yaml
             case .clusterMembership: PackageResources.cluster_membership_yaml
             case .auditStream: PackageResources.audit_stream_yaml
+            case .curatorDiscovery: PackageResources.curator_discovery_yaml
+            case .kafkaRegistrations: PackageResources.kafka_registrations_yaml
+            case .solrCollections: PackageResources.solr_collections_yaml
+            case .clickhouseReplicas: PackageResources.clickhouse_replicas_yaml
+            case .dubboProviders: PackageResources.dubbo_providers_yaml
+            case .hbaseServers: PackageResources.hbase_servers_yaml
+            case .springConfig: PackageResources.spring_config_yaml
             }
         }
     }

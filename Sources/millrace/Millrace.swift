@@ -8,5 +8,9 @@ struct Millrace: AsyncParsableCommand {
         commandName: "millrace",
         abstract: "Carries every change of a ZooKeeper tree into Redis, in order, none lost.",
         version: "0.1.0",
-        subcommands: [Run.self, Validate.self, Offsets.self, Log.self, DeadLettersCommand.self, Create.self])
+        subcommands: [
+            Run.self, Validate.self, TestCommand.self, MapCommand.self, Offsets.self, Log.self,
+            DeadLettersCommand.self,
+            Create.self,
+        ])
 }

@@ -126,6 +126,42 @@ import ZooKeeperClient
         #expect(try await status("--help") == 0)
     }
 
+    @Test func testsAndMapping() async throws {
+        let directory = try TemporaryDirectory()
+        let file = directory.path + "/p.yaml"
+        let text = """
+            name: p
+            source: {zookeeper: {connect: "z:1", paths: [/t]}}
+            transform: [{rules: [{match: "/t/{id}", decode: integer}]}]
+            sinks: {keys: {redis: "redis://r", write: string, key: "k:{id}"}}
+            tests:
+              - {name: passes, input: [{path: /t/a, data: "1"}], output: {keys: [{key: "k:a", string: "1"}]}}
+              - {name: "<fails>", input: [{path: /t/a, data: "1"}], output: {keys: [{key: "k:a", string: "2"}]}}
+
+            """
+        try text.write(toFile: file, atomically: false, encoding: .utf8)
+        let environment = ["PATH": "/usr/bin"]
+        let test = try MillraceProcess(
+            ["test", file, "--junit", directory.path + "/junit.xml"], environment: environment,
+            directory: directory.path)
+        #expect(try await test.exit() == 1)
+        #expect(test.output.hasSuffix("1 passed, 1 failed\n"))
+        #expect(test.output.contains("FAIL  <fails> (\(file):7)"))
+        #expect(test.output.contains(#"got      {key: "k:a", string: "1"}"#))
+        let junit = try String(contentsOfFile: directory.path + "/junit.xml", encoding: .utf8)
+        #expect(junit.contains(#"tests="2" failures="1""#))
+        #expect(junit.contains("&lt;fails&gt;"))
+
+        let map = try MillraceProcess(
+            ["map", file, "--path", "/t/a", "--data", "x"], environment: environment,
+            directory: directory.path)
+        #expect(try await map.exit() == 0)
+        #expect(map.output.contains("failed: \"rule 1 (line 3)"))
+        let wrong = try MillraceProcess(
+            ["map", file, "--path", "t"], environment: environment, directory: directory.path)
+        #expect(try await wrong.exit() == 64)
+    }
+
     @Test func createdDefinitionsAreTheShippedOnes() async throws {
         let directory = try TemporaryDirectory()
         for name in ["quickstart", "config-sync", "service-registry", "cluster-membership", "audit-stream"] {

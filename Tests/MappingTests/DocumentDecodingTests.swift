@@ -103,6 +103,12 @@ import Testing
         #expect(try Compression.lz4.decompressed(frame) == hello)
         for data in [gzip, frame, hello] { #expect(try Compression.auto.decompressed(data) == hello) }
         #expect(try Compression.none.decompressed(gzip) == gzip)
+        // zlib, stored: 78 01 and one block.
+        let zlib: Bytes = [0x78, 0x01, 0x01, 0x01, 0x00, 0xfe, 0xff, 0x61, 0x00, 0x62, 0x00, 0x62]
+        #expect(try Compression.auto.decompressed(zlib) == Bytes("a".utf8))
+        for text in ["x", "x^2", ""] {
+            #expect(try Compression.auto.decompressed(Bytes(text.utf8)) == Bytes(text.utf8))
+        }
         for compression in Compression.allCases { #expect(try compression.decompressed([]) == []) }
     }
 

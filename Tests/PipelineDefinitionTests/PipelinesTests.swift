@@ -10,7 +10,9 @@ import Testing
         .deletingLastPathComponent().deletingLastPathComponent().appending(path: "Pipelines")
 
     private static let names = [
-        "audit-stream", "cluster-membership", "config-sync", "quickstart", "service-registry",
+        "audit-stream", "clickhouse-replicas", "cluster-membership", "config-sync", "curator-discovery",
+        "dubbo-providers", "hbase-servers", "kafka-registrations", "quickstart", "service-registry",
+        "solr-collections", "spring-config",
     ]
 
     private func load(_ name: String, environment: [String: String] = [:]) throws -> LoadResult {

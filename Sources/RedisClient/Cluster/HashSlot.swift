@@ -44,20 +44,21 @@ public struct HashSlot: Sendable, Hashable, Comparable, CustomStringConvertible 
     // MARK: Computed
 
     private static func number(_ key: UnsafeRawBufferPointer) -> Int {
-        guard let open = key.firstIndex(of: UInt8(ascii: "{")) else { return checksum(key[...]) % count }
+        guard let open = key.firstIndex(of: UInt8(ascii: "{")) else { return checksum(key) % count }
         let behind = key[(open + 1)...]
         guard let close = behind.firstIndex(of: UInt8(ascii: "}")), close > open + 1 else {
-            return checksum(key[...]) % count
+            return checksum(key) % count
         }
-        return checksum(behind[..<close]) % count
+        return checksum(UnsafeRawBufferPointer(rebasing: behind[..<close])) % count
     }
 
     /// CRC16/XMODEM: polynomial 0x1021, starting with 0.
-    private static func checksum(_ bytes: Slice<UnsafeRawBufferPointer>) -> Int {
-        let table = table
-        var sum: UInt16 = 0
-        for byte in bytes { sum = sum << 8 ^ table[Int(sum >> 8 ^ UInt16(byte))] }
-        return Int(sum)
+    private static func checksum(_ bytes: UnsafeRawBufferPointer) -> Int {
+        table.withUnsafeBufferPointer { table in
+            var sum: UInt16 = 0
+            for byte in bytes { sum = sum << 8 ^ table[Int(sum >> 8 ^ UInt16(byte))] }
+            return Int(sum)
+        }
     }
 
     private static let table: [UInt16] = (0..<256).map { byte in

@@ -108,7 +108,10 @@ public struct RedisCommandBatch: Sendable {
             output[0] = UInt8(ascii: "$")
             write(UInt64(bytes.count), digits: digits, to: output, endingAt: 1 + digits)
             let start = endLine(output, at: 1 + digits)
-            UnsafeMutableRawBufferPointer(rebasing: output[start...]).copyMemory(from: bytes)
+            // Not by a slice of the output, which costs more than most arguments.
+            if let target = output.baseAddress, let source = bytes.baseAddress {
+                (target + start).copyMemory(from: source, byteCount: bytes.count)
+            }
             return endLine(output, at: start + bytes.count)
         }
     }
@@ -126,9 +129,11 @@ public struct RedisCommandBatch: Sendable {
 private func write(_ number: UInt64, digits: Int, to output: UnsafeMutableRawBufferPointer, endingAt end: Int)
 {
     var rest = number
-    for index in 1...digits {
-        output[end - index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+    var index = end - 1
+    while index >= end - digits {
+        output[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
         rest /= 10
+        index -= 1
     }
 }
 

@@ -14,14 +14,45 @@ struct ClusterWork {
         var write: Int
     }
 
+    /// Writes of a unit, in order. A key has most often one in a batch, which takes no memory of its own.
+    struct WriteList: RandomAccessCollection {
+        private var first: WriteIndex?
+        private var more: [WriteIndex] = []
+
+        init(_ first: WriteIndex) { self.first = first }
+
+        init(_ writes: [WriteIndex]) {
+            first = writes.first
+            more = Array(writes.dropFirst())
+        }
+
+        var startIndex: Int { 0 }
+        var endIndex: Int { first == nil ? 0 : 1 + more.count }
+        subscript(position: Int) -> WriteIndex {
+            if position == 0, let first { first } else { more[position - 1] }
+        }
+
+        mutating func append(_ index: WriteIndex) {
+            if first == nil { first = index } else { more.append(index) }
+        }
+
+        mutating func popLast() -> WriteIndex? {
+            if let last = more.popLast() { return last }
+            defer { first = nil }
+            return first
+        }
+    }
+
     struct Unit {
         let slot: HashSlot
         /// Of a slot its entries, in order. Of a key the last write, behind those that it takes the place of.
-        var writes: [WriteIndex]
+        var writes: WriteList
         /// Of a slot: what its entries are written to.
         var streams: [Bytes] = []
         var target = ClusterBatch.Target.owner
         var isOpen = true
+
+        var isAsking: Bool { if case .asking = target { true } else { false } }
     }
 
     let batch: MappedBatch
@@ -39,6 +70,12 @@ struct ClusterWork {
     private struct Thing: Hashable {
         var key: Bytes
         var part: Bytes?
+
+        // All bytes at once: an array hashes them one by one.
+        func hash(into hasher: inout Hasher) {
+            key.withUnsafeBytes { hasher.combine(bytes: $0) }
+            part?.withUnsafeBytes { hasher.combine(bytes: $0) }
+        }
     }
 
     /// - Parameter ahead: by slot the offset before which everything is there already.
@@ -46,28 +83,34 @@ struct ClusterWork {
         self.batch = batch
         var byThing: [Thing: Int] = [:]
         var bySlot: [HashSlot: Int] = [:]
-        byThing.reserveCapacity(batch.changes.count)
-        for (changeIndex, change) in batch.changes.enumerated() {
-            for (writeIndex, write) in change.writes.enumerated() {
-                guard let key = write.key else { continue }
+        if batch.changes.first?.writes.first?.isStreamEntry == false {
+            byThing.reserveCapacity(batch.changes.count)
+            units.reserveCapacity(batch.changes.count)
+        }
+        // By index: a copy of a change retains each of its parts.
+        for change in batch.changes.indices {
+            for write in batch.changes[change].writes.indices {
+                guard let key = batch.changes[change].writes[write].key else { continue }
                 let slot = HashSlot(of: key)
-                if let ahead, !batch.isReplay, change.offset < ahead[slot.number] { continue }
-                let index = WriteIndex(change: changeIndex, write: writeIndex)
-                if case .streamAdd = write {
+                if let ahead, !batch.isReplay, batch.changes[change].offset < ahead[slot.number] { continue }
+                let index = WriteIndex(change: change, write: write)
+                if batch.changes[change].writes[write].isStreamEntry {
                     let unit = bySlot[slot] ?? units.count
                     if unit == units.count {
                         bySlot[slot] = unit
-                        units.append(Unit(slot: slot, writes: []))
+                        units.append(Unit(slot: slot, writes: WriteList(index)))
+                    } else {
+                        units[unit].writes.append(index)
                     }
-                    units[unit].writes.append(index)
                     if !units[unit].streams.contains(key) { units[unit].streams.append(key) }
                 } else {
-                    let thing = Thing(key: key, part: write.part)
-                    if let unit = byThing[thing] {
+                    let thing = Thing(key: key, part: batch.changes[change].writes[write].part)
+                    // Most are new: one look at the table.
+                    if let unit = byThing.updateValue(units.count, forKey: thing) {
+                        byThing[thing] = unit
                         units[unit].writes.append(index)
                     } else {
-                        byThing[thing] = units.count
-                        units.append(Unit(slot: slot, writes: [index]))
+                        units.append(Unit(slot: slot, writes: WriteList(index)))
                     }
                 }
             }
@@ -93,17 +136,14 @@ struct ClusterWork {
 
     /// Of a slot's entries, by number: they are sent no more.
     mutating func refuse(_ errors: [Int: RedisServerError], of unit: Int) {
-        var left: [WriteIndex] = []
+        let writes = units[unit].writes
         var refused: Set<Int> = []
-        for (number, write) in units[unit].writes.enumerated() {
-            guard let error = errors[number] else {
-                left.append(write)
-                continue
-            }
+        for (number, write) in writes.enumerated() {
+            guard let error = errors[number] else { continue }
             refused.insert(write.change)
             refuse(write.change, in: units[unit].slot, error)
         }
-        units[unit].writes = left.filter { !refused.contains($0.change) }
+        units[unit].writes = WriteList(writes.filter { !refused.contains($0.change) })
     }
 
     mutating func refuse(_ change: Int, in slot: HashSlot, _ error: RedisServerError) {
@@ -141,6 +181,10 @@ extension SinkWrite {
         case .expiring(let write, _): write.part
         case .streamAdd, .setString, .replaceHash, .deleteKey, .envelope, .release: nil
         }
+    }
+
+    fileprivate var isStreamEntry: Bool {
+        if case .streamAdd = self { true } else { false }
     }
 
     /// Whether its commands have to be executed as one.
