@@ -32,7 +32,7 @@ extension PathPattern.Segment {
             return true
         case (.one(let pieces), .one(let others)):
             return pieces.count == others.count
-                && zip(pieces, others).allSatisfy { $0 == $1 || $0.isCapture && $1.isCapture }
+                && zip(pieces, others).allSatisfy { $0 == $1 || !$0.isLiteral && $1.isCapture }
         case (.one(let pieces), .choice(_, let options)):
             return options.allSatisfy { pieces == [.literal($0)] }
         case (.choice(_, let options), .choice(_, let others)):

@@ -173,8 +173,10 @@ public struct Pipeline: Sendable {
         Delivery(
             name: sink.name, sink: sink.sink,
             feed: DeliveryFeed(
-                directory: setup.directory, mapper: setup.mapper, sinkIndex: index, sinkName: sink.name),
-            log: log, deadLetters: deadLetters, takeOver: setup.takesOver, progress: progress, logger: logger)
+                directory: setup.directory, mapper: setup.mapper, sinkIndex: index, sinkName: sink.name,
+                stateful: setup.mapper.stateful),
+            log: log, deadLetters: deadLetters, takeOver: setup.takesOver,
+            hurries: setup.stopsWhenCaughtUp, progress: progress, logger: logger)
     }
 
     /// Delivers until the log is finished and drained, or the drain takes too long.

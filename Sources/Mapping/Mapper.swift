@@ -6,6 +6,8 @@ import JQ
 /// A change is mapped for every sink alike: a rule whose data cannot be decoded or whose `set` cannot be
 /// filled fails for all the sinks that it addresses, so that they never disagree about what was refused.
 public struct Mapper: Sendable {
+    /// For delivery: what is mapped goes through these before a sink gets it.
+    public let stateful: [StatefulStage]
     private let stages: [CompiledStage]
     /// Those of all stages.
     private let rules: [CompiledRule]
@@ -15,6 +17,7 @@ public struct Mapper: Sendable {
     private let plainTargets: [CompiledSink]
 
     public init(transform: TransformSpecification, sinks: [SinkSpecification]) {
+        stateful = transform.stages.compactMap(StatefulStage.init)
         sinkNames = sinks.map(\.name)
         sinkLines = sinks.map(\.line)
         let contexts = sinks.map { SinkContext($0, transform: transform) }

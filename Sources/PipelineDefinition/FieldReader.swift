@@ -22,7 +22,9 @@ struct FieldReader {
 
     private func readField(_ entry: Node.Entry) -> ReadField? {
         if entry.key.isEmpty || entry.key.contains("{") {
-            context.error(entry.position, "the field name '\(entry.key)' is no plain text")
+            context.error(
+                entry.position, "the field name '\(entry.key)' is no plain text",
+                fix: "templates stand in the value: host: \"{value.host}\"")
             return nil
         }
         switch entry.value.content {
@@ -65,7 +67,8 @@ struct FieldReader {
         let fallback = section.node("default").flatMap { context.optionalText($0, "default") }
         if let fallback, !type.accepts(fallback.value) {
             context.error(
-                fallback.position, "the default '\(fallback.value)' of \(name) is no \(type.rawValue)")
+                fallback.position, "the default '\(fallback.value)' of \(name) is no \(type.rawValue)",
+                fix: "write one, or another type")
         }
         guard let reference else { return nil }
         let definition = FieldDefinition(
@@ -84,7 +87,9 @@ struct FieldReader {
         do {
             return Located(value: try Reference(text.value), position: text.position)
         } catch {
-            context.error(text.position, "from: \(error.description)")
+            context.error(
+                text.position, "from: \(error.description)",
+                fix: "write value.name, a capture or one of the metadata")
             return nil
         }
     }
@@ -96,7 +101,9 @@ extension LoadContext {
         do {
             return try Template(text.value)
         } catch {
-            self.error(text.position, "the template '\(text.value)': \(error.description)")
+            self.error(
+                text.position, "the template '\(text.value)': \(error.description)",
+                fix: "write for example \"k:{path}\", or with a filter \"k:{name|lower}\"")
             return nil
         }
     }

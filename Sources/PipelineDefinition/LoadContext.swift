@@ -50,7 +50,7 @@ final class LoadContext {
     func text(_ node: Node, _ what: String) -> Located<String>? {
         guard let text = optionalText(node, what) else { return nil }
         guard !text.value.isEmpty else {
-            error(node.position, "\(what) is empty")
+            error(node.position, "\(what) is empty", fix: "write one, or leave the key out")
             return nil
         }
         return text
@@ -59,7 +59,9 @@ final class LoadContext {
     /// As `text`, but the text may be empty (`""`, or a variable that is).
     func optionalText(_ node: Node, _ what: String) -> Located<String>? {
         guard case .scalar(let raw, _) = node.content, !node.isEmpty else {
-            error(node.position, "\(what) needs a text, not \(node.kind)")
+            error(
+                node.position, "\(what) needs a text, not \(node.kind)",
+                fix: "write one in quotation marks, on the same line")
             return nil
         }
         do {
@@ -92,7 +94,8 @@ final class LoadContext {
         let known = Choice.allCases.map(\.rawValue)
         error(
             text.position, "\(what) is one of \(known.joined(separator: ", ")), not '\(text.value)'",
-            fix: Suggestion.nearest(to: text.value, among: known + later).map { "did you mean '\($0)'?" })
+            fix: Suggestion.nearest(to: text.value, among: known + later).map { "did you mean '\($0)'?" }
+                ?? known.first.map { "write for example \($0)" })
         return nil
     }
 }

@@ -37,7 +37,7 @@ extension Section {
             context.error(
                 text.position,
                 "\(key) is \(bytes) bytes, which is not between \(bounds.lowerBound) and "
-                    + "\(bounds.upperBound)")
+                    + "\(bounds.upperBound)", fix: "write a size between them")
             return nil
         }
         return bytes
@@ -56,7 +56,7 @@ extension Section {
             context.error(
                 text.position,
                 "\(key) is \(duration)ms, which is not between \(bounds.lowerBound)ms and "
-                    + "\(bounds.upperBound)ms")
+                    + "\(bounds.upperBound)ms", fix: "write a duration between them")
             return nil
         }
         return duration

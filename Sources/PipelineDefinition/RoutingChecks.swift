@@ -34,6 +34,8 @@ struct RoutingChecks {
             }
         }
         checkLifetimes()
+        checkThrottle()
+        checkKinds()
         for sink in sinks {
             checkAddress(sink)
             checkReferences(sink)
@@ -159,6 +161,45 @@ struct RoutingChecks {
         }
     }
 
+    /// A key has one type: of two sinks that write it in different forms one is refused each time, or replaces what the
+    /// other has written.
+    private func checkKinds() {
+        for (index, sink) in sinks.enumerated() {
+            guard let definition = sink.definition, let url = definition.redisURL,
+                let key = sink.templates.first(where: { $0.key == "key" })?.template
+            else { continue }
+            let other = sinks[..<index].first { other in
+                guard let first = other.definition, first.redisURL == url else { return false }
+                return first.specification.key?.text == key.value.text
+                    && !first.specification.write.hasTypeOf(definition.specification.write)
+                    && (lastRules ?? []).allSatisfy { $0.writes(to: other.name) == $0.writes(to: sink.name) }
+            }
+            guard let other else { continue }
+            context.error(
+                key.position,
+                "the sinks '\(other.name)' and '\(sink.name)' write the key '\(key.value.text)' as different types",
+                fix: "give each sink keys of its own")
+        }
+    }
+
+    /// A change that is held back comes behind later ones of other nodes.
+    private func checkThrottle() {
+        let throttle = stages.first { if case .other(.throttle?, _) = $0 { true } else { false } }
+        guard case .other(_, let position)? = throttle else { return }
+        for sink in sinks {
+            guard let definition = sink.definition else { continue }
+            if case .stream = definition.specification.write {
+                context.error(
+                    position,
+                    "throttle is not for the stream '\(sink.name)': its entries keep the order of the log, which a "
+                        + "change held back leaves",
+                    fix: "give the stream a pipeline of its own, or remove the stage")
+            } else if definition.redisURL?.contains("+cluster://") == true {
+                context.unsupported(position, "'throttle' for a sink in a cluster ('\(sink.name)')")
+            }
+        }
+    }
+
     /// What needs the store to remember which key belongs to which path, and where it cannot.
     private func checkAddress(_ sink: ReadSink) {
         guard let definition = sink.definition else { return }
@@ -189,6 +230,18 @@ struct RoutingChecks {
                         fix: "write on_delete: delete, or use captures and {path} only")
                 }
             }
+        }
+    }
+}
+
+extension WriteKind {
+    /// Whether both are the same type to Redis.
+    fileprivate func hasTypeOf(_ other: WriteKind) -> Bool {
+        switch (self, other) {
+        case (.stream, .stream), (.hash, .hash), (.set, .set), (.sortedSet, .sortedSet),
+            (.string, .string), (.children, .children):
+            true
+        default: false
         }
     }
 }

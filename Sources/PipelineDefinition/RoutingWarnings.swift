@@ -13,6 +13,7 @@ extension RoutingChecks {
             checkDistinct(sink)
         }
         checkSharedKeys()
+        checkDedupe()
     }
 
     private func checkReach(_ index: Int, among rules: [ReadRule]) {
@@ -74,7 +75,17 @@ extension RoutingChecks {
         }
     }
 
-    /// Two sinks of one Redis that write the same key.
+    private func checkDedupe() {
+        let dedupe = stages.first { if case .other(.dedupe?, _) = $0 { true } else { false } }
+        guard case .other(_, let position)? = dedupe,
+            sinks.contains(where: { $0.ttl != nil }) || rules.contains(where: { $0.ttl != nil })
+        else { return }
+        context.warning(
+            position, "a ttl is not renewed by a change that writes the same again: dedupe takes it out",
+            fix: "remove one of the two, unless that is meant")
+    }
+
+    /// Two sinks of one Redis that write the same key: of different kinds one of them would be refused each time.
     private func checkSharedKeys() {
         for (index, sink) in sinks.enumerated() {
             guard let definition = sink.definition, definition.redisURL != nil,

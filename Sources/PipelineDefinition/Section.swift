@@ -71,6 +71,6 @@ struct Section {
     /// A key that this section may not have together with something else.
     func refuse(_ key: String, _ reason: String) {
         guard values[key] != nil else { return }
-        context.error(position(of: key), "'\(key)' \(reason)")
+        context.error(position(of: key), "'\(key)' \(reason)", fix: "remove it")
     }
 }

@@ -42,7 +42,9 @@ struct ShapeReader {
         guard let items = context.list(node, what, example: "\(what): [name, address.host]") else {
             return nil
         }
-        if items.isEmpty { context.error(node.position, "\(what) is empty") }
+        if items.isEmpty {
+            context.error(node.position, "\(what) is empty", fix: "name something, or leave it out")
+        }
         return items.compactMap { path($0, "a name in \(what)") }
     }
 

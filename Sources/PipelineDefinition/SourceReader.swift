@@ -57,7 +57,8 @@ struct SourceReader {
         let paths = items.compactMap { item -> String? in
             guard let text = context.text(item, "a path") else { return nil }
             if let problem = ServerAddress.problem(inPath: text.value) {
-                context.error(text.position, "the path '\(text.value)' \(problem)")
+                context.error(
+                    text.position, "the path '\(text.value)' \(problem)", fix: "write for example /services")
                 return nil
             }
             return text.value.count > 1 && text.value.hasSuffix("/")
@@ -125,7 +126,9 @@ extension LoadContext {
         do {
             return try PathPattern(text.value)
         } catch {
-            self.error(text.position, "the pattern '\(text.value)': \(error.message)")
+            self.error(
+                text.position, "the pattern '\(text.value)': \(error.message)",
+                fix: "write for example /services/{service}/* or /services/**")
             return nil
         }
     }

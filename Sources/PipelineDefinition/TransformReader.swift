@@ -5,8 +5,7 @@ import Mapping
 struct TransformReader {
     let context: LoadContext
 
-    private static let stageKeys = ["rules", "drop", "select", "jq"]
-    private static let laterStages = ["dedupe", "throttle"]
+    private static let stageKeys = ["rules", "drop", "select", "jq", "dedupe", "throttle"]
     static let ruleKeys =
         ["match", "exclude", "continue", "on", "compression", "from", "decode", "jq"] + ShapeReader.keys
         + ["set", "ttl", "to"]
@@ -19,14 +18,14 @@ struct TransformReader {
         var stages = items.compactMap(readStage)
         var scope = StageScope()
         for index in stages.indices { stages[index].take(&scope) }
+        checkOrder(stages)
         return stages
     }
 
     private func readStage(_ node: Node) -> ReadStage? {
         guard
             let section = Section(
-                node, "a stage of transform", keys: TransformReader.stageKeys,
-                later: TransformReader.laterStages, context: context)
+                node, "a stage of transform", keys: TransformReader.stageKeys, context: context)
         else { return nil }
         let keys = TransformReader.stageKeys.filter { section.node($0) != nil }
         guard keys.count == 1, let key = keys.first, let value = section.node(key) else {
@@ -36,7 +35,7 @@ struct TransformReader {
                     "a stage is one of \(keys.joined(separator: ", ")), not both",
                     fix: "write '- \(keys[1]): …' as a stage of its own")
             } else if case .mapping(let entries) = node.content, entries.isEmpty {
-                context.error(node.position, "a stage of transform is empty")
+                context.error(node.position, "a stage of transform is empty", fix: "write - rules: […]")
             }
             return nil
         }
@@ -45,7 +44,9 @@ struct TransformReader {
         case "rules": return .rules(readRules(value))
         case "drop": return .other(filter(value, key).map { .drop($0) }, position)
         case "select": return .other(filter(value, key).map { .select($0) }, position)
-        default: return .other(context.jq(value).map { .jq($0, line: position.line) }, position)
+        case "jq": return .other(context.jq(value).map { .jq($0, line: position.line) }, position)
+        case "dedupe": return .other(dedupe(value), position)
+        default: return .other(throttle(section), position)
         }
     }
 
@@ -58,7 +59,9 @@ struct TransformReader {
                 context.text($0, "a pattern of \(key)").flatMap(context.pattern)
             }
             guard !patterns.isEmpty else {
-                if items.isEmpty { context.error(node.position, "\(key) is empty") }
+                if items.isEmpty {
+                    context.error(node.position, "\(key) is empty", fix: "name a pattern, or remove it")
+                }
                 return nil
             }
             return ChangeFilter(match: patterns)
@@ -84,7 +87,10 @@ struct TransformReader {
         guard let items = context.list(node, "rules", example: "- match: \"/services/{service}\"") else {
             return []
         }
-        if items.isEmpty { context.error(node.position, "rules is empty: every change would be dropped") }
+        if items.isEmpty {
+            context.error(
+                node.position, "rules is empty: every change would be dropped", fix: "add - match: \"/**\"")
+        }
         return items.compactMap(readRule)
     }
 
@@ -152,7 +158,11 @@ struct TransformReader {
 
     private func operations(_ node: Node) -> Set<Operation>? {
         guard let items = context.list(node, "on", example: "[c, u, r, d]") else { return nil }
-        if items.isEmpty { context.error(node.position, "on is empty: the rule would drop what it matches") }
+        if items.isEmpty {
+            context.error(
+                node.position, "on is empty: the rule would drop what it matches",
+                fix: "write on: [c, u, r, d]")
+        }
         var operations: Set<Operation> = []
         for item in items {
             guard let text = context.text(item, "an operation") else { continue }

@@ -187,7 +187,7 @@ struct YAMLReader {
         for (key, value) in pairs {
             let position = key.mark.map(Position.init) ?? Position(line: 1, column: 1)
             guard let text = text(ofKey: key, position) else {
-                context.error(position, "a key is a text, not a list or a mapping")
+                context.error(position, "a key is a text, not a list or a mapping", fix: "write name: value")
                 continue
             }
             let name = renamed[position].map(aliases.restored) ?? text

@@ -74,12 +74,13 @@ import Testing
                 "  - match: a\n    on: [x]\n    to: [uot]\n    set: {f: {from: \"{value.a}\", type: int}}",
                 sinks: stream)
                 == [
-                    "5:12 error: the pattern 'a': a path pattern begins with a slash",
+                    "5:12 error: the pattern 'a': a path pattern begins with a slash "
+                        + "(write for example /services/{service}/* or /services/**)",
                     "6:10 error: 'x' is no operation "
                         + "(c is created, u updated, r read by a snapshot, d deleted)",
                     "7:10 error: there is no sink 'uot' (did you mean 'out'?)",
                     "8:21 error: from names one thing, without braces (write value.a)",
-                    "8:40 error: type is one of string, integer, number, boolean, time, epoch_ms, epoch_s, time_of_seconds, not 'int'",
+                    "8:40 error: type is one of string, integer, number, boolean, time, epoch_ms, epoch_s, time_of_seconds, not 'int' (write for example string)",
                 ])
     }
 
@@ -109,6 +110,39 @@ import Testing
                 "6:12 warning: this rule is never reached: the one at line 5 has the same match "
                     + "(the first rule that matches decides: move this one before it, or give that one 'continue: true')"
             ])
+    }
+
+    @Test func aRuleBehindOneThatMatchesAllOfItIsAWarning() {
+        func found(_ first: String, _ second: String, _ key: String = "") -> [String] {
+            rules("  - {match: \"\(first)\"\(key)}\n  - {match: \"\(second)\"}", sinks: stream)
+        }
+        let warning = "6:13 warning: this rule is never reached: the one at line 5 matches all that it does"
+        #expect(found("/a/**", "/a/{x}/{y}").first?.hasPrefix(warning + " (/a/**)") == true)
+        #expect(found("/a/{x}", "/a/b").first?.hasPrefix(warning) == true)
+        #expect(found("/a/{k:b|c}", "/a/c").first?.hasPrefix(warning) == true)
+        #expect(found("/a/b", "/a/{x}") == [])
+        #expect(found("/a/**", "/a/b", ", continue: true") == [])
+        #expect(found("/a/**", "/a/b", ", exclude: [/a/b]") == [])
+    }
+
+    @Test func oneKeyOfTwoTypesIsAnError() {
+        let key = "redis: \"redis://h\", key: \"k:{x}\""
+        func found(_ first: String, _ second: String, to: String = "") -> [String] {
+            rules(
+                "  - {match: \"/a/{x}\"\(to)}",
+                sinks: "  one: {\(key), write: \(first)}\n  two: {\(key), write: \(second)}")
+        }
+        #expect(
+            found("string", "hash") == [
+                "8:34 error: the sinks 'one' and 'two' write the key 'k:{x}' as different types "
+                    + "(give each sink keys of its own)"
+            ])
+        #expect(
+            found("string", "string") == [
+                "8:34 warning: the sinks 'one' and 'two' write the same key 'k:{x}' "
+                    + "(give each sink keys of its own)"
+            ])
+        #expect(found("hash, field: a", "hash, field: b") == [])
     }
 
     @Test func aRuleOutsideTheCapturedPathsIsAWarning() {
@@ -159,6 +193,7 @@ import Testing
             rules(
                 "  - match: /a\n    decode: json\n    set: {h: {from: value.p, type: integer, default: x}}",
                 sinks: stream)
-                == ["7:54 error: the default 'x' of the field 'h' is no integer"])
+                == ["7:54 error: the default 'x' of the field 'h' is no integer (write one, or another type)"]
+        )
     }
 }

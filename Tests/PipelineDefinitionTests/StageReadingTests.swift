@@ -67,8 +67,18 @@ import Testing
         ("  - drop: a", "the pattern 'a': a path pattern begins with a slash"),
         ("  - {jq: ., drop: /a}", "a stage is one of drop, jq, not both"),
         ("  - jq: \".a[\"", "jq: syntax error"),
-        ("  - dedupe: true", "'dedupe' is not supported by this version yet"),
-        ("  - throttle: 1s", "'throttle' is not supported by this version yet"),
+        ("  - dedupe: false", "a dedupe stage that is off does nothing"),
+        ("  - dedupe: {}", "dedupe needs a text, not a mapping"),
+        ("  - throttle: 5", "throttle is no duration: '5'"),
+        ("  - throttle: 2h", "throttle is 7200000ms, which is not between 1ms and 3600000ms"),
+        (
+            "  - dedupe: true\n  - drop: /a",
+            "this stage stands behind 'dedupe', which looks at what would be written"
+        ),
+        (
+            "  - throttle: 1s\n  - rules: [{match: /a}]",
+            "these rules stand behind 'throttle', which looks at what would be written"
+        ),
         ("  - rulse: []", "unknown key 'rulse' in a stage of transform"),
     ])
     func stagesAreChecked(text: String, message: String) {
@@ -126,6 +136,25 @@ import Testing
                 "a ttl here has no effect: a later stage of rules decides what is written"
             ])
         _ = try valid(text("{\(rule.replacing("30s", with: "30s, to: [s]"))}", string))
+    }
+
+    @Test func stagesThatRememberAreRead() throws {
+        let stages = try valid(stages("  - dedupe: true\n  - throttle: 500ms")).transform.stages
+        #expect(stages.compactMap(StatefulStage.init) == [.dedupe, .throttle(milliseconds: 500)])
+        func found(_ stage: String, _ sink: String) -> [String] {
+            messages(definition(transform: "transform: [\(stage)]", sinks: "  s: {\(sink)}"))
+        }
+        #expect(
+            found("throttle: 1s", "redis: \"redis://h\", write: stream, key: s").first?.hasPrefix(
+                "throttle is not for the stream 's'") == true)
+        #expect(
+            found("throttle: 1s", "redis: \"redis+cluster://h:1\", write: string, key: \"{path}\"") == [
+                "'throttle' for a sink in a cluster ('s') is not supported by this version yet"
+            ])
+        #expect(
+            found("dedupe: true", "redis: \"redis://h\", write: string, key: \"{path}\", ttl: 1h") == [
+                "a ttl is not renewed by a change that writes the same again: dedupe takes it out"
+            ])
     }
 
     @Test func whatIsFilteredAndWholeEnvelopes() throws {

@@ -11,6 +11,8 @@ struct Delivery: Sendable {
     let log: PipelineLog
     let deadLetters: DeadLetters
     let takeOver: Bool
+    /// Whether what is held back has its turn as soon as nothing else has: nobody waits for more.
+    let hurries: Bool
     let progress: SinkProgress
     let logger: Logger
 
@@ -23,22 +25,27 @@ struct Delivery: Sendable {
         try await feed.seek(to: position)
         logger.info("delivery starts", metadata: ["sink": "\(name)", "offset": "\(position)"])
         var prepared: DeliveryFeed.Portion?
+        // The oldest change that was held back when the last portion was made.
+        var heldBack: Int64?
         while true {
             let portion: DeliveryFeed.Portion?
             if let ready = prepared {
                 portion = ready
             } else {
-                portion = try await feed.next(below: log.tail.value)
+                let isLast = hurries || log.tail.isFinished
+                portion = try await feed.next(below: log.tail.value, isLast: isLast)
             }
             prepared = nil
             guard let portion else {
                 if let offset = try await sink.idle() {
                     position = try await rewind(to: offset)
+                    heldBack = nil
                     continue
                 }
-                progress.confirmed.set(position)
-                if log.tail.isFinished, log.tail.value <= position { return }
-                _ = try await log.tail.wait(until: position + 1, timeout: Delivery.idleInterval)
+                progress.confirmed.set(min(position, heldBack ?? .max))
+                if log.tail.isFinished, log.tail.value <= position, heldBack == nil { return }
+                let wait = min(Delivery.idleInterval, await feed.timeUntilDue() ?? Delivery.idleInterval)
+                _ = try await log.tail.wait(until: position + 1, timeout: wait)
                 continue
             }
             if let gap = portion.gap { try await bridge(gap) }
@@ -48,13 +55,16 @@ struct Delivery: Sendable {
             switch outcome {
             case .delivered(let refused):
                 try await deadLetters.take(portion.failures, refused, sink: name)
+                if !refused.isEmpty { await feed.forget(refused) }
                 // The transaction that has just gone through has confirmed everything before it.
-                progress.confirmed.set(portion.batch.offsets.lowerBound)
+                progress.confirmed.set(min(portion.batch.offsets.lowerBound, heldBack ?? .max))
                 position = portion.batch.offsets.upperBound
-                await sink.confirm(position)
+                heldBack = portion.heldBack
+                await sink.confirm(min(position, heldBack ?? .max))
                 progress.delivered(portion.batch, failed: portion.failures.count, refused: refused.count)
             case .rewound(let offset):
                 prepared = nil
+                heldBack = nil
                 position = try await rewind(to: offset)
             }
         }

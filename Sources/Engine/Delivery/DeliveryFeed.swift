@@ -17,6 +17,10 @@ actor DeliveryFeed {
     private var queue: ArraySlice<FeedItem> = []
     private var settled = Zxid.none
     private var gap: Range<Int64>?
+    private var gates: ChangeGates
+    /// Behind what was handed out, and its generation.
+    private var position: Int64 = 0
+    private var generation: UInt16 = 0
 
     /// What becomes of one offset: writes (often none), or the reason why there are none.
     private struct FeedItem {
@@ -30,13 +34,18 @@ actor DeliveryFeed {
         var failures: [Rejection]
         /// Offsets before the batch that retention has removed before they could be delivered.
         var gap: Range<Int64>?
+        /// The oldest change that is held back: nothing from it on counts as delivered.
+        var heldBack: Int64?
     }
 
     /// Changes handed out at once: a transaction that keeps a Redis for a few milliseconds.
     private static let portionChanges = 2000
     private static let portionBytes = 1 << 20
 
-    init(directory: FilePath, mapper: Mapper, sinkIndex: Int, sinkName: String) {
+    init(
+        directory: FilePath, mapper: Mapper, sinkIndex: Int, sinkName: String, stateful: [StatefulStage] = []
+    ) {
+        gates = ChangeGates(stateful)
         self.directory = directory
         self.mapper = mapper
         self.sinkIndex = sinkIndex
@@ -47,6 +56,8 @@ actor DeliveryFeed {
     func seek(to offset: Int64) throws(PipelineError) {
         queue = []
         gap = nil
+        gates.clear()
+        position = offset
         do {
             try open(at: offset)
         } catch {
@@ -79,8 +90,18 @@ actor DeliveryFeed {
         }
     }
 
-    /// The next stretch below `limit`; `nil` where there is none yet.
-    func next(below limit: Int64) throws(PipelineError) -> Portion? {
+    /// What these changes would have written did not arrive.
+    func forget(_ changes: [Rejection]) { gates.forget(changes.map(\.change.path)) }
+
+    /// How long until a change that is held back has its turn; `nil` where there is none.
+    func timeUntilDue() -> Duration? {
+        gates.nextDue.map { max(.zero, ContinuousClock.now.duration(to: $0)) }
+    }
+
+    /// The next stretch below `limit`, or what was held back before it; `nil` where there is none yet.
+    ///
+    /// - Parameter isLast: nothing more is to come: where there is no further stretch, nothing is held back.
+    func next(below limit: Int64, isLast: Bool = false) throws(PipelineError) -> Portion? {
         if queue.isEmpty {
             do {
                 try fill(below: limit)
@@ -88,11 +109,13 @@ actor DeliveryFeed {
                 throw PipelineError(log: error)
             }
         }
-        guard let start = queue.first?.mapped.offset else { return nil }
-        var changes: [MappedChange] = []
+        let now = ContinuousClock.now
+        let held = gates.oldestHeld
+        var changes = gates.release(isLast && queue.isEmpty, at: now)
+        let isReleased = !changes.isEmpty || gates.oldestHeld != held
+        guard let start = queue.first?.mapped.offset ?? (isReleased ? position : nil) else { return nil }
         var failures: [Rejection] = []
-        var generation: UInt16 = 0
-        var bytes = 0
+        var bytes = changes.reduce(0) { $0 + $1.byteCount }
         var end = start
         while let item = queue.first, end - start < DeliveryFeed.portionChanges,
             bytes < DeliveryFeed.portionBytes
@@ -104,15 +127,18 @@ actor DeliveryFeed {
                 bytes += 256 + item.mapped.change.path.utf8.count + (item.mapped.change.data?.count ?? 0)
                 failures.append(Rejection(item.mapped, reason: reason))
             } else if !item.mapped.writes.isEmpty {
-                bytes += item.mapped.writes.reduce(0) { $0 + $1.byteCount }
-                changes.append(item.mapped)
+                for change in gates.take(item.mapped, at: now) {
+                    bytes += change.writes.reduce(0) { $0 + $1.byteCount }
+                    changes.append(change)
+                }
             }
         }
+        position = end
         let batch = MappedBatch(
             offsets: start..<end, changes: changes, settled: queue.isEmpty ? settled : .none,
             generation: generation)
         defer { gap = nil }
-        return Portion(batch: batch, failures: failures, gap: gap)
+        return Portion(batch: batch, failures: failures, gap: gap, heldBack: gates.oldestHeld)
     }
 
     /// Reads batches of the log until a portion is full or the limit is reached.
