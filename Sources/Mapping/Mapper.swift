@@ -68,7 +68,7 @@ public struct Mapper: Sendable {
         }
         var record = Record(input: MappingInput(change: change, offset: offset))
         if change.operation != .delete { record.input.value = .bytes(change.data ?? []) }
-        run(record, from: 0, &flow)
+        run(&record, from: 0, &flow)
     }
 
     /// Where the records of one change go, and what has become of them.
@@ -86,58 +86,63 @@ public struct Mapper: Sendable {
         }
     }
 
-    private func run(_ record: Record, from stage: Int, _ flow: inout Flow) {
+    // A record is changed in place on its way, since a copy of it retains each of its parts.
+
+    private func run(_ record: inout Record, from stage: Int, _ flow: inout Flow) {
         guard stage < stages.count else { return deliver(record, &flow) }
         switch stages[stage] {
         case .rules(let first, let matcher):
-            apply(rulesFrom: first, matcher, record, stage, &flow)
+            apply(rulesFrom: first, matcher, &record, stage, &flow)
         case .filter(let filter):
-            var record = record
             if !filter.lets(record.input.change) {
                 flow.note(stage, record, .filtered)
                 guard !filter.isPathDetermined else { return flow.result.add(.dropped(.filtered)) }
                 record.filter()
             }
-            run(record, from: stage + 1, &flow)
+            run(&record, from: stage + 1, &flow)
         case .jq(let program, let line):
-            apply(program, line, record, stage, &flow)
+            apply(program, line, &record, stage, &flow)
         }
     }
 
     private func apply(
-        rulesFrom first: Int, _ matcher: PathMatcher, _ record: Record, _ stage: Int, _ flow: inout Flow
+        rulesFrom first: Int, _ matcher: PathMatcher, _ record: inout Record, _ stage: Int,
+        _ flow: inout Flow
     ) {
-        var record = record
         if record.rule >= 0 { record.inheritCaptures(names: rules[record.rule].captureNames) }
-        let change = record.input.change
+        let path = record.input.change.path
+        let operation = record.input.change.operation
         // By index: a rule is large, and a copy of it would be retained part by part.
         var isMatched = false
-        matcher.forEachMatch(change.path) { offset in
+        matcher.forEachMatch(path) { offset in
             let index = first + offset
-            guard let captures = rules[index].captures(in: change.path) else {
+            guard let captures = rules[index].captures(in: path) else {
                 flow.note(stage, line: rules[index].line, record, .excluded)
                 return true
             }
             isMatched = true
-            var next = record
-            next.input.captures = captures
-            next.rule = index
             if !rules[index].addresses(flow.sink) {
                 flow.note(stage, line: rules[index].line, record, .notAddressed)
                 flow.result.add(.dropped(.notAddressed))
-            } else if !rules[index].operations.contains(change.operation) {
+            } else if !rules[index].operations.contains(operation) {
                 flow.note(stage, line: rules[index].line, record, .operation)
                 flow.result.add(.dropped(.operation))
+            } else if rules[index].continues {
+                var copy = record
+                apply(rule: index, captures, &copy, stage, &flow)
             } else {
-                apply(rule: index, next, stage, &flow)
+                apply(rule: index, captures, &record, stage, &flow)
             }
             return rules[index].continues
         }
         if !isMatched { flow.note(stage, record, .noRule) }
     }
 
-    private func apply(rule index: Int, _ record: Record, _ stage: Int, _ flow: inout Flow) {
-        var record = record
+    private func apply(
+        rule index: Int, _ captures: [Substring], _ record: inout Record, _ stage: Int, _ flow: inout Flow
+    ) {
+        record.input.captures = captures
+        record.rule = index
         func note(_ record: borrowing Record) {
             guard flow.steps != nil else { return }
             let event = record.isFiltered ? MappingStep.Event.filtered : .applied(rules[index].captureNames)
@@ -147,11 +152,11 @@ public struct Mapper: Sendable {
             let several = try rules[index].apply(&record)
             guard let several else {
                 note(record)
-                return run(record, from: stage + 1, &flow)
+                return run(&record, from: stage + 1, &flow)
             }
-            for one in several {
+            for var one in several {
                 note(one)
-                run(one, from: stage + 1, &flow)
+                run(&one, from: stage + 1, &flow)
             }
         } catch {
             flow.result = .failed(describe(error, record, flow))
@@ -159,29 +164,29 @@ public struct Mapper: Sendable {
     }
 
     private func apply(
-        _ program: JQProgram, _ line: Int, _ record: Record, _ stage: Int, _ flow: inout Flow
+        _ program: JQProgram, _ line: Int, _ record: inout Record, _ stage: Int, _ flow: inout Flow
     ) {
-        var record = record
-        guard let value = record.input.value else { return run(record, from: stage + 1, &flow) }
+        guard let value = record.input.value else { return run(&record, from: stage + 1, &flow) }
         do {
             let outputs = try program.outputs(of: value)
             if outputs.isEmpty {
                 flow.note(stage, line: line, record, .filtered)
                 record.filter()
-                run(record, from: stage + 1, &flow)
+                run(&record, from: stage + 1, &flow)
             }
             for output in outputs {
-                record.input.value = output
-                record.fields = nil
-                flow.note(stage, line: line, record, .applied([]))
-                run(record, from: stage + 1, &flow)
+                var one = record
+                one.input.value = output
+                one.fields = nil
+                flow.note(stage, line: line, one, .applied([]))
+                run(&one, from: stage + 1, &flow)
             }
         } catch {
             flow.result = .failed(describe(.init(field: "jq", fault: error), record, flow, line: line))
         }
     }
 
-    private func deliver(_ record: Record, _ flow: inout Flow) {
+    private func deliver(_ record: borrowing Record, _ flow: inout Flow) {
         let isRules = record.rule >= 0 && !rules[record.rule].targets.isEmpty
         do {
             flow.result.add(
@@ -194,7 +199,7 @@ public struct Mapper: Sendable {
     }
 
     private func describe(
-        _ failure: CompiledSink.Failure, _ record: Record, _ flow: Flow, line: Int? = nil
+        _ failure: CompiledSink.Failure, _ record: borrowing Record, _ flow: Flow, line: Int? = nil
     ) -> MappingError {
         let (code, reason): (MappingError.Code, String) =
             switch failure.fault {

@@ -39,7 +39,7 @@ struct JSONEvents {
 
     private mutating func object() -> Value? {
         var members: [ObjectValue.Member] = []
-        members.reserveCapacity(8)
+        members.reserveCapacity(16)
         while position < events.count {
             let event = events[position]
             position += 1
