@@ -12,18 +12,19 @@ struct HashShapes {
 
     /// Notes the fields that a hash is given; returns whether it had them before.
     mutating func remember(_ key: Bytes, _ fields: [Field]) -> Bool {
-        var whole = hasher(key)
+        let hasher = hasher(key)
+        var whole = hasher
         for field in fields { add(field.name, to: &whole) }
-        let place = place(of: key)
+        let place = place(hasher)
         let print = whole.finalize()
         defer { prints[place] = print }
         return prints[place] == print
     }
 
     /// Nothing is known of the hash.
-    mutating func forget(_ key: Bytes) { prints[place(of: key)] = 0 }
+    mutating func forget(_ key: Bytes) { prints[place(hasher(key))] = 0 }
 
-    private func place(of key: Bytes) -> Int { hasher(key).finalize() & (1 << HashShapes.bits - 1) }
+    private func place(_ hasher: Hasher) -> Int { hasher.finalize() & (1 << HashShapes.bits - 1) }
 
     private func hasher(_ key: Bytes) -> Hasher {
         var hasher = Hasher()

@@ -19,11 +19,10 @@ extension RedisClusterSink {
         var isAnyDone = false
         defer { if isAnyDone { backoff.reset() } }
         for (index, count) in part.units {
-            if count == 1, areKeys, replies[start].isSuccess {
-                // Most writes of keys are one command, and done.
+            if areKeys, isDone(replies[start..<start + count], index, work) {
                 work.units[index].isOpen = false
                 isAnyDone = true
-                start += 1
+                start += count
                 continue
             }
             var own = replies[start..<start + count]
@@ -34,6 +33,19 @@ extension RedisClusterSink {
             } else {
                 try take(own, index, part, &work, &round)
             }
+        }
+    }
+
+    /// Most writes of keys are one command, or an update of a hash, without an error.
+    private func isDone(_ replies: ArraySlice<RESPValue>, _ index: Int, _ work: borrowing ClusterWork) -> Bool
+    {
+        guard let first = replies.first, first.isSuccess else { return false }
+        switch replies.count {
+        case 1: return true
+        case CommandEncoder.updateCommands:
+            guard case .integer(let count)? = replies.last else { return false }
+            return count == work.fieldCount(index)
+        default: return false
         }
     }
 
