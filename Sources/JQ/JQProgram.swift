@@ -53,8 +53,19 @@ public final class JQProgram: Sendable {
 }
 
 /// One of libjq's interpreters.
+///
+/// Unchecked, since the compiler cannot see that no two threads meet in it (checked against src/execute.c of jq 1.6):
+/// - `JQProgram.run` alone calls `run`, for a state that it has taken out of the mutex' list or made itself: one thread at a
+///   time owns it. `deinit` is the last owner's.
+/// - The watchdog calls `stop`, and only between `watch` and `release`, under the lock that `release` takes, too. In
+///   between the owner calls `jq_next` and `jq_halted`, which read of what `jq_halt` writes the word `halted` alone: 0, and
+///   the run goes on, or 1, and it ends. `jq_next` looks at it before each instruction. `jq_start` and `jq_teardown`, which
+///   write it, are called outside of that time.
+/// - `jq_halt` insists on a state that is not halted; but for the watchdog nothing halts one, since the prelude takes
+///   `halt` away from programs.
+///
+/// None of it depends on the program or on data.
 final class JQState: @unchecked Sendable {
-    // Used by one thread at a time; the watchdog touches it only under its lock, while a run is on.
     private let state: OpaquePointer
 
     /// What reaches outside of the input or ends the process is taken away. `import` and `include` are errors, since
@@ -88,9 +99,9 @@ final class JQState: @unchecked Sendable {
     }
 
     func run(_ input: jv, limits: JQProgram.Limits, _ body: (jv) throws(JQError) -> Void) throws(JQError) {
+        jq_start(state, input, 0)
         JQWatchdog.shared.watch(self, milliseconds: limits.milliseconds)
         defer { JQWatchdog.shared.release(self) }
-        jq_start(state, input, 0)
         var outputs = 0
         while true {
             let output = jq_next(state)
