@@ -31,9 +31,12 @@ struct ChangeGates {
         }
     }
 
+    /// Every change goes on at once.
+    var isEmpty: Bool { stages.isEmpty }
+
     /// What goes on to the sink now that this change has come.
     func take(_ change: MappedChange, at now: Instant) -> [MappedChange] {
-        gates.isEmpty ? [change] : pass([change], from: 0, now)
+        pass([change], from: 0, now)
     }
 
     /// What was held back and has its turn; all of it where nothing more is to be waited for.

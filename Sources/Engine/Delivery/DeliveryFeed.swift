@@ -127,6 +127,11 @@ actor DeliveryFeed {
                 bytes += 256 + item.mapped.change.path.utf8.count + (item.mapped.change.data?.count ?? 0)
                 failures.append(Rejection(item.mapped, reason: reason))
             } else if !item.mapped.writes.isEmpty {
+                guard !gates.isEmpty else {
+                    bytes += item.mapped.writes.reduce(0) { $0 + $1.byteCount }
+                    changes.append(item.mapped)
+                    continue
+                }
                 for change in gates.take(item.mapped, at: now) {
                     bytes += change.writes.reduce(0) { $0 + $1.byteCount }
                     changes.append(change)
