@@ -35,21 +35,21 @@ extension PipelineDefinition {
         } else {
             context.error(start, "the file is not valid UTF-8")
         }
-        return LoadResult(definition: nil, diagnostics: context.diagnostics)
+        return LoadResult(diagnostics: context.diagnostics)
     }
 
     /// Checks the text of a definition; `file` is what the diagnostics call it.
     public static func parse(_ text: String, file: String, environment: [String: String]) -> LoadResult {
         let context = LoadContext(file: file, environment: environment)
-        let definition = YAMLReader.read(text, context: context).flatMap {
-            DefinitionReader(context: context).read($0)
+        var result = LoadResult(diagnostics: [])
+        if let root = YAMLReader.read(text, context: context) {
+            DefinitionReader(context: context).read(root, into: &result)
         }
-        let diagnostics = context.diagnostics.enumerated().sorted { left, right in
+        result.diagnostics = context.diagnostics.enumerated().sorted { left, right in
             (left.element.line, left.element.column, left.offset)
                 < (right.element.line, right.element.column, right.offset)
-        }
-        return LoadResult(
-            definition: definition, diagnostics: diagnostics.map(\.element))
+        }.map(\.element)
+        return result
     }
 }
 
@@ -59,8 +59,8 @@ struct DefinitionReader {
 
     private static let keys = ["name", "source", "log", "transform", "sinks", "on_error", "tests"]
 
-    func read(_ node: Node) -> PipelineDefinition? {
-        guard let root = Section(node, "", keys: DefinitionReader.keys, context: context) else { return nil }
+    func read(_ node: Node, into result: inout LoadResult) {
+        guard let root = Section(node, "", keys: DefinitionReader.keys, context: context) else { return }
         let name = name(root)
         let source = SourceReader(context: context).read(root)
         let log = LogReader(context: context).read(root)
@@ -68,18 +68,17 @@ struct DefinitionReader {
         let sinks = SinkReader(context: context).read(root)
         let onError =
             root.choice("on_error", default: PipelineDefinition.ErrorPolicy.deadLetter) ?? .deadLetter
-        let tests = TestReader(context: context, sinks: sinks).read(root)
+        result.tests = TestReader(context: context, sinks: sinks).read(root)
         RoutingChecks(context: context, stages: stages, sinks: sinks, paths: source?.paths ?? []).run()
-        guard let name, let source, !context.hasErrors else { return nil }
+        guard let name, let source, !context.hasErrors else { return }
         let transform = TransformSpecification(stages: stages.compactMap(\.specification))
         var definitions = sinks.compactMap(\.definition)
         for index in definitions.indices where definitions[index].specification.envelope != nil {
             definitions[index].specification.envelope = name
         }
-        return PipelineDefinition(
+        result.definition = PipelineDefinition(
             name: name, file: context.file, source: source, log: log, transform: transform,
-            sinks: definitions,
-            onError: onError, tests: tests,
+            sinks: definitions, onError: onError,
             transformFingerprint: Fingerprint.of(transform, definitions.map(\.specification)))
     }
 

@@ -12,7 +12,6 @@ public struct PipelineDefinition: Sendable {
     /// In the order of the file.
     public var sinks: [SinkDefinition]
     public var onError: ErrorPolicy
-    public var tests: [PipelineTest]
     /// 16 hexadecimal digits that change whenever the rules or what the sinks write change, and only then.
     public var transformFingerprint: String
 
@@ -36,6 +35,8 @@ public struct ZooKeeperSourceDefinition: Sendable, Hashable {
     public var sessionTimeoutMilliseconds: Int
     /// `nil` where none are given, or given as an empty text.
     public var auth: Authentication?
+
+    public var scope: CaptureScope { CaptureScope(paths: paths, excluded: exclude) }
 
     public enum Capture: String, Sendable, Hashable, CaseIterable {
         case watch
@@ -103,6 +104,8 @@ public struct SinkDefinition: Sendable, Hashable {
 public struct LoadResult: Sendable {
     /// `nil` where there is any error among the diagnostics.
     public var definition: PipelineDefinition?
+    /// Its tests, as far as they can be read: they stand for themselves, whatever is wrong with the rest.
+    public var tests: [PipelineTest] = []
     /// All that was found, in the order of the file.
     public var diagnostics: [Diagnostic]
 

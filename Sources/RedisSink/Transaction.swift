@@ -4,8 +4,8 @@ import RedisClient
 
 /// One batch and its checkpoint as one MULTI, and what the answers mean. Pure.
 ///
-/// `MULTI` · the data commands · what is remembered of them · `HSET checkpoint` · `EXEC` · `WATCH checkpoint` · `HMGET checkpoint`: the watch
-/// is the fence for the next transaction, and what is read behind it is what that one builds on.
+/// `MULTI` · the data commands · what is remembered of them · `HSET checkpoint` · `EXEC` · `WATCH checkpoint` ·
+/// `HMGET checkpoint`: the watch is the fence for the next transaction, and what is read behind it is what that one builds on.
 struct Transaction {
     private(set) var commands = RedisCommandBatch()
     /// Index into `changes` of each data command.

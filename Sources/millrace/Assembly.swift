@@ -91,7 +91,7 @@ struct Assembly {
             case .whenNeeded: .whenNeeded
             }
         var configuration = ZooKeeperSource.Configuration(
-            client: client, scope: CaptureScope(paths: source.paths, excluded: source.exclude),
+            client: client, scope: source.scope,
             snapshot: snapshot, waitsForServers: options.waitsForServers)
         configuration.isNewEnsemble = options.isNewEnsemble
         configuration.deletesWhatLeftTheScope = options.deletesWhatLeftTheScope

@@ -76,10 +76,10 @@ struct MapCommand: AsyncParsableCommand {
         }
         var data = input.data.map { Bytes($0.utf8) }
         if let text = input.dataBase64 {
-            guard let bytes = Data(base64Encoded: text) else {
+            guard let bytes = Decoding.base64(Bytes(text.utf8)) else {
                 throw ValidationError("\(place)data_base64 is no base64")
             }
-            data = Bytes(bytes)
+            data = bytes
         }
         let zxid = Zxid(input.zxid ?? 1)
         return Change(

@@ -17,7 +17,7 @@ struct MapReport {
     }
 
     func text(of change: Change, offset: Int64) -> String {
-        let isCaptured = definition.source.captures(change.path)
+        let isCaptured = definition.source.scope.contains(change.path)
         return json
             ? document(change, offset, isCaptured)
             : lines(change, offset, isCaptured).joined(separator: "\n")

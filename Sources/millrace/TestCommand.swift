@@ -25,11 +25,7 @@ struct TestCommand: AsyncParsableCommand {
             var results: [TestResult] = []
             var isWrong = false
             for file in files {
-                guard let found = try TestCommand.results(file) else {
-                    isWrong = true
-                    continue
-                }
-                if found.isEmpty { complain("\(file): no tests") }
+                let found = try TestCommand.run(file, isWrong: &isWrong)
                 results += found
                 if !json { found.forEach { print($0.text) } }
             }
@@ -41,29 +37,25 @@ struct TestCommand: AsyncParsableCommand {
         }
     }
 
-    /// `nil`, and reported, where the definition is wrong.
-    private static func results(_ file: String) throws -> [TestResult]? {
-        var results: [TestResult] = []
-        guard let definition = try load(file, [:]) ?? load(file, environment()) else {
-            try PipelineDefinition.load(file: file, environment: environment()).diagnostics.forEach {
-                complain("\($0)")
-            }
-            return nil
+    /// Errors of the definition are reported, each once.
+    private static func run(_ file: String, isWrong: inout Bool) throws -> [TestResult] {
+        let tests = try PipelineDefinition.load(file: file, environment: [:]).tests
+        var errors: [Diagnostic] = []
+        if tests.isEmpty {
+            errors = try PipelineDefinition.load(file: file, environment: environment()).errors
+            if errors.isEmpty { complain("\(file): no tests") }
         }
-        for test in definition.tests {
+        let results = try tests.map { test in
             let result = try PipelineDefinition.load(file: file, environment: test.environment)
+            errors += result.errors.filter { !errors.contains($0) }
             let differences =
                 result.definition.map(test.differences)
-                ?? ["with the test's environment the definition is wrong:"]
-                + result.errors.map { "  \($0)" }
-            results.append(
-                TestResult(file: file, line: test.line, name: test.name, differences: differences))
+                ?? ["the definition is wrong when it is read with the test's environment"]
+            return TestResult(file: file, line: test.line, name: test.name, differences: differences)
         }
+        for error in errors { complain("\(error)") }
+        isWrong = isWrong || !errors.isEmpty
         return results
-    }
-
-    private static func load(_ file: String, _ environment: [String: String]) throws -> PipelineDefinition? {
-        try PipelineDefinition.load(file: file, environment: environment).definition
     }
 
     private static func write(_ text: String, to file: String) throws {

@@ -131,12 +131,12 @@ import ZooKeeperClient
         let file = directory.path + "/p.yaml"
         let text = """
             name: p
-            source: {zookeeper: {connect: "z:1", paths: [/t]}}
+            source: {zookeeper: {connect: "${PLACE}", paths: [/t]}}
             transform: [{rules: [{match: "/t/{id}", decode: integer}]}]
             sinks: {keys: {redis: "redis://r", write: string, key: "k:{id}"}}
             tests:
-              - {name: passes, input: [{path: /t/a, data: "1"}], output: {keys: [{key: "k:a", string: "1"}]}}
-              - {name: "<fails>", input: [{path: /t/a, data: "1"}], output: {keys: [{key: "k:a", string: "2"}]}}
+              - {name: passes, environment: &e {PLACE: "z:1"}, input: [{path: /t/a, data: "1"}], output: {keys: [{key: "k:a", string: "1"}]}}
+              - {name: "<fails>", environment: *e, input: [{path: /t/a, data: "1"}], output: {keys: [{key: "k:a", string: "2"}]}}
 
             """
         try text.write(toFile: file, atomically: false, encoding: .utf8)
@@ -153,12 +153,14 @@ import ZooKeeperClient
         #expect(junit.contains("&lt;fails&gt;"))
 
         let map = try MillraceProcess(
-            ["map", file, "--path", "/t/a", "--data", "x"], environment: environment,
+            ["map", file, "--path", "/t/a", "--data", "x"],
+            environment: environment.merging(["PLACE": "z:1"]) { $1 },
             directory: directory.path)
         #expect(try await map.exit() == 0)
         #expect(map.output.contains("failed: \"rule 1 (line 3)"))
         let wrong = try MillraceProcess(
-            ["map", file, "--path", "t"], environment: environment, directory: directory.path)
+            ["map", file, "--path", "t"], environment: environment.merging(["PLACE": "z:1"]) { $1 },
+            directory: directory.path)
         #expect(try await wrong.exit() == 64)
     }
 

@@ -17,9 +17,9 @@ import ZooKeeperClient
     func whatIsThereArrivesAndWhatGoesIsRemoved(name: String) async throws {
         try await TestBed.with { bed in
             let file = TestBed.shipped(name)
-            let definition = try #require(
-                try PipelineDefinition.load(file: file, environment: bed.environment).definition)
-            let nodes = RealTreeTests.nodes(definition)
+            let loaded = try PipelineDefinition.load(file: file, environment: bed.environment)
+            let definition = try #require(loaded.definition)
+            let nodes = RealTreeTests.nodes(loaded.tests)
             try #require(nodes.count > 3)
             try await bed.withWriter { writer in
                 for (path, node) in nodes {
@@ -50,9 +50,9 @@ import ZooKeeperClient
     }
 
     /// What the definition's tests create, parents first. Of a node that several of them name the first counts.
-    private static func nodes(_ definition: PipelineDefinition) -> [(path: String, node: Node)] {
+    private static func nodes(_ tests: [PipelineTest]) -> [(path: String, node: Node)] {
         var nodes: [String: Node] = [:]
-        for change in definition.tests.filter(\.environment.isEmpty).flatMap(\.inputs) {
+        for change in tests.filter(\.environment.isEmpty).flatMap(\.inputs) {
             guard change.operation != .delete, nodes[change.path] == nil else { continue }
             nodes[change.path] = Node(data: change.data ?? [], isEphemeral: change.stat?.isEphemeral ?? false)
         }
@@ -72,7 +72,7 @@ import ZooKeeperClient
     ) async throws -> [(sink: String, form: WriteForm)] {
         let mapper = Mapper(transform: definition.transform, sinks: definition.sinks.map(\.specification))
         var forms: [(String, WriteForm)] = []
-        for path in paths where definition.source.captures(path) {
+        for path in paths where definition.source.scope.contains(path) {
             let (data, stat) = try await client.getData(path)
             let change = Change(
                 operation: .read, path: path, data: data, zxid: Zxid(stat.mzxid), timestamp: stat.mtime,
@@ -111,7 +111,10 @@ extension TestBed {
                 fields.allSatisfy { entry.fields[$0] == $1 }
             }
         case .delete: return try await redis("EXISTS", key).int == 0
-        case .remove, .removeField: return true
+        case .remove where try await redis("TYPE", key).string == "zset":
+            return try await redis("ZSCORE", key, text).string == nil
+        case .remove: return try await redis("SISMEMBER", key, text).int == 0
+        case .removeField: return try await redis("HEXISTS", key, text).int == 0
         case .addItem, .removeItem, .release, .envelope, .failed: return false
         }
     }

@@ -26,8 +26,7 @@ import Testing
     }
 
     private func differences(_ tests: String) throws -> [String] {
-        let definition = try #require(load(tests).definition)
-        let test = try #require(definition.tests.first)
+        let test = try #require(load(tests).tests.first)
         return test.differences(
             try #require(load(tests, test.environment).definition, "with the test's environment"))
     }
@@ -36,8 +35,7 @@ import Testing
     func shippedTestsPass(file: String) throws {
         guard file.hasSuffix(".yaml") else { return }
         let path = PipelineTestTests.pipelines.appending(path: file).path
-        let definition = try #require(try PipelineDefinition.load(file: path, environment: [:]).definition)
-        for test in definition.tests {
+        for test in try PipelineDefinition.load(file: path, environment: [:]).tests {
             let result = try PipelineDefinition.load(file: path, environment: test.environment)
             #expect(test.differences(try #require(result.definition)) == [], "\(file): \(test.name)")
         }

@@ -18,7 +18,7 @@ public struct PipelineTest: Sendable {
     /// - Returns: what differs, in lines for people; none where the test has passed.
     public func differences(_ definition: PipelineDefinition) -> [String] {
         var differences: [String] = []
-        for (index, change) in inputs.enumerated() where !definition.source.captures(change.path) {
+        for (index, change) in inputs.enumerated() where !definition.source.scope.contains(change.path) {
             differences.append("input \(index + 1): \(change.path) is not among the paths that are captured")
         }
         let mapper = Mapper(transform: definition.transform, sinks: definition.sinks.map(\.specification))
@@ -32,13 +32,5 @@ public struct PipelineTest: Sendable {
             differences += found.map { "  " + $0 }
         }
         return differences
-    }
-}
-
-extension ZooKeeperSourceDefinition {
-    /// Whether changes of this path reach the log.
-    public func captures(_ path: String) -> Bool {
-        let isInside = paths.contains { $0 == "/" || path == $0 || path.hasPrefix($0 + "/") }
-        return isInside && !exclude.contains { $0.matchesPathOrAncestor(path) }
     }
 }

@@ -1,5 +1,4 @@
 import ChangeModel
-import Foundation
 import Mapping
 
 /// Reads `tests:`. Texts below it stand for themselves: `${…}` is not filled in.
@@ -78,12 +77,11 @@ struct TestReader {
         }
         section.refuse("data", "cannot stand beside 'data_base64'")
         guard let text = text(node, "data_base64") else { return nil }
-        let digits = text.filter { !$0.isWhitespace }
-        guard let data = Data(base64Encoded: digits) else {
+        guard let data = Decoding.base64(Bytes(text.utf8)) else {
             context.error(node.position, "data_base64 is no base64")
             return nil
         }
-        return Bytes(data)
+        return data
     }
 
     // MARK: Output
