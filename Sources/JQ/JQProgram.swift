@@ -46,9 +46,9 @@ public final class JQProgram: Sendable {
                 throw error
             }
         }
+        // One that was stopped is thrown away: it cannot be asked to go on.
+        defer { if !state.isHalted { idle.withLock { $0.append(state) } } }
         try state.run(input, limits: limits, body)
-        // One that was stopped or has failed is thrown away.
-        idle.withLock { $0.append(state) }
     }
 }
 
@@ -68,14 +68,6 @@ public final class JQProgram: Sendable {
 final class JQState: @unchecked Sendable {
     private let state: OpaquePointer
 
-    /// What reaches outside of the input or ends the process is taken away. `import` and `include` are errors, since
-    /// they would have to stand before this.
-    private static let prelude = """
-        def halt: error("halt is not allowed"); def halt_error: halt; def halt_error($code): halt; \
-        def input: error("there is no further input"); def inputs: empty; def debug: .; def stderr: .; \
-        def env: {}; {} as $ENV |
-        """ + " "
-
     init(_ text: String) throws(JQError) {
         guard let state = jq_init() else { throw JQError(.failed, "out of memory for jq") }
         self.state = state
@@ -87,7 +79,7 @@ final class JQState: @unchecked Sendable {
                 guard let pointer else { return jv_free(message) }
                 Unmanaged<Messages>.fromOpaque(pointer).takeUnretainedValue().add(message)
             }, pointer)
-        let isCompiled = withExtendedLifetime(messages) { jq_compile(state, JQState.prelude + text) != 0 }
+        let isCompiled = withExtendedLifetime(messages) { jq_compile(state, JQPrelude.text + text) != 0 }
         jq_set_error_cb(state, { _, message in jv_free(message) }, nil)
         // deinit tears the interpreter down, here too.
         if !isCompiled { throw JQError(.syntax, messages.first) }
@@ -106,7 +98,7 @@ final class JQState: @unchecked Sendable {
         while true {
             let output = jq_next(state)
             guard jv_is_valid(jv_copy(output)) != 0 else {
-                return try JQState.end(output, isHalted: jq_halted(state) != 0, limits)
+                return try JQState.end(output, isHalted: isHalted, limits)
             }
             outputs += 1
             guard outputs <= limits.outputs else {
@@ -142,9 +134,11 @@ final class JQState: @unchecked Sendable {
         return String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
     }
 
+    var isHalted: Bool { jq_halted(state) != 0 }
+
     /// Called by the watchdog alone, while a run is on.
     func stop() {
-        if jq_halted(state) == 0 { jq_halt(state, jv_invalid(), jv_null()) }
+        if !isHalted { jq_halt(state, jv_invalid(), jv_null()) }
     }
 
     /// What jq says while it compiles.

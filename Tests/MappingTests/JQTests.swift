@@ -50,6 +50,34 @@ import Testing
         #expect(ContinuousClock.now - start < .seconds(5))
     }
 
+    /// What ends or holds up a process with jq 1.6 alone, and may come from a znode.
+    @Test(arguments: [
+        ("todate", "1700000000000000000"), ("gmtime", "1e300"), ("strftime(.)", "0"),
+        ("[2020, .] | mktime", "1e18"),
+        ("strflocaltime(\"%c\")", "-1e18"), (". as $n | [] | .[$n] = 1", "500000000"),
+        ("setpath([.[0]]; 1)", "[1e12]"), (". as $n | [] | .[$n] |= 1", "1e9"), ("jn(.; 1.5)", "1e18"),
+        ("[scan(\"x*\")]", "\"né\""), ("[match(\"(?=.)\"; \"g\")]", "\"né\""),
+        ("[match([\"\", \"g\"])]", "\"né\""),
+        ("gsub(\"\\\\b\"; \"-\")", "\"né\""), ("[splits(\" *\")]", "\"né\""), ("split(\"\"; \"\")", "\"né\""),
+        ("capture(\"(?<a>x*)\"; \"g\")", "\"né\""), ("gsub(\"a\"; \"\"; \"x\")", "\"né\""),
+    ])
+    func dataDoesNotEndTheProcess(program: String, json: String) {
+        #expect(throws: MappingFault.self) { try run(program, json) }
+    }
+
+    @Test(arguments: [
+        ("index(\"\")", "\"ab\"", [""]), ("[indices(.[0:0])]", "\"ab\"", ["[null]"]),
+        ("todate", "1700000000", ["2023-11-14T22:13:20Z"]), ("gsub(\"é\"; \"e\")", "\"né\"", ["ne"]),
+        ("gsub(\"\\\\s\"; \"\")", "\"n é\"", ["né"]), ("[scan(\"[a-z]+\")]", "\"né b\"", [#"["n","b"]"#]),
+        ("[match(\"\"; \"g\").offset]", "\"ab\"", ["[0,1]"]),
+        (".a.b |= . + 1", #"{"a":{"b":1}}"#, [#"{"a":{"b":2}}"#]),
+        ("del(.a) | .c = 1", #"{"a":1}"#, [#"{"c":1}"#]),
+        ("sub(\"(?<x>a)\"; \"b\\(.x)\")", "\"xa\"", ["xba"]),
+    ])
+    func whatIsLookedAtFirstWorksAsBefore(program: String, json: String, expected: [String]) throws {
+        #expect(try run(program, json) == expected)
+    }
+
     @Test func outputIsBounded() throws {
         #expect(throws: MappingFault.jq("jq gives more than 1000 outputs")) { try run("range(2000)", "{}") }
         let large = #expect(throws: MappingFault.self) {
