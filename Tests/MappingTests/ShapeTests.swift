@@ -36,6 +36,25 @@ import Testing
             } == #"{"a_b":1}"#)
     }
 
+    @Test func itemsOfArraysAreReached() throws {
+        let json = #"{"u":[{"p":"x","q":1},{"p":"y"}]}"#
+        #expect(
+            try shaped(json) { $0.mask = [["u", "0", "p"]] } == #"{"u":[{"p":"********","q":1},{"p":"y"}]}"#)
+        #expect(
+            try shaped(json) { $0.drop = [["u", "1"], ["u", "0", "q"], ["u", "7"]] } == #"{"u":[{"p":"x"}]}"#)
+        #expect(try shaped(json) { $0.hash = [["u", "1", "p"]] }.contains("\"y\"") == false)
+    }
+
+    @Test func flattenIsBounded() {
+        let name = String(repeating: "n", count: 600)
+        let head = String(repeating: "{\"\(name)\":", count: 400)
+        let leaves = (0..<2000).map { "\"\($0)\":0" }.joined(separator: ",")
+        let json = head + "{\(leaves)}" + String(repeating: "}", count: 400)
+        #expect(throws: MappingFault.wrongShape("flatten would give names of more than 16777216 bytes")) {
+            try shaped(json) { $0.flatten = "." }
+        }
+    }
+
     @Test(arguments: [
         (FieldType.integer, "\"80\"", "80"), (.integer, "80.0", "80"), (.number, "\"9.50\"", "9.5"),
         (.boolean, "\"1\"", "true"), (.string, "80", "\"80\""),

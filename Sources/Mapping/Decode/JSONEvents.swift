@@ -29,7 +29,11 @@ struct JSONEvents {
         case .false: return .boolean(false)
         case .true: return .boolean(true)
         case .integer: return .integer(event.number)
-        case .number: return try? Value.foundationJSON(JSONEvents.bytes(event))
+        case .number:
+            // As most write them, these are the digits that Foundation gives, too.
+            let text = JSONEvents.text(event)
+            if let number = Double(text), !text.hasSuffix(".0"), "\(number)" == text { return .number(text) }
+            return try? Value.foundationJSON(Bytes(text.utf8))
         case .string: return .text(JSONEvents.text(event))
         case .object: return object()
         case .array: return array()
@@ -62,9 +66,5 @@ struct JSONEvents {
 
     private static func text(_ event: millrace_json_event) -> String {
         String(decoding: UnsafeRawBufferPointer(start: event.text, count: Int(event.length)), as: UTF8.self)
-    }
-
-    private static func bytes(_ event: millrace_json_event) -> Bytes {
-        Bytes(UnsafeRawBufferPointer(start: event.text, count: Int(event.length)))
     }
 }

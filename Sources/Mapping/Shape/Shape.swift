@@ -60,7 +60,7 @@ extension Shape {
                 "select, drop, rename and the like need an object, but the data is \(value.kind)")
         }
         var value = value
-        if let flatten { value = value.flattened(flatten) }
+        if let flatten { value = try value.flattened(flatten) }
         for renaming in rename {
             guard let member = value.member(at: renaming.from[...]) else { continue }
             value.set(nil, at: renaming.from[...])
@@ -106,10 +106,33 @@ extension Shape {
 }
 
 extension Value {
-    /// Sets or, with `nil`, removes a member; objects on the way are made. Steps into what is no object change
-    /// nothing. A name with dots of its own is found as `member(at:)` finds it.
+    /// Sets or, with `nil`, removes a member, or an item of an array by its number; objects on the way are made. Steps
+    /// into anything else change nothing. A name with dots of its own is found as `member(at:)` finds it.
     mutating func set(_ value: Value?, at steps: ArraySlice<String>) {
-        guard let step = steps.first, case .object(var members) = self else { return }
+        switch self {
+        case .object(let members): setMember(of: members, value, at: steps)
+        case .array(let items): setItem(of: items, value, at: steps)
+        default: break
+        }
+    }
+
+    private mutating func setItem(of items: [Value], _ value: Value?, at steps: ArraySlice<String>) {
+        guard let index = steps.first.flatMap({ Int($0) }), items.indices.contains(index) else { return }
+        var items = items
+        self = .null
+        defer { self = .array(items) }
+        if steps.count > 1 {
+            items[index].set(value, at: steps.dropFirst())
+        } else if let value {
+            items[index] = value
+        } else {
+            items.remove(at: index)
+        }
+    }
+
+    private mutating func setMember(of members: ObjectValue, _ value: Value?, at steps: ArraySlice<String>) {
+        guard let step = steps.first else { return }
+        var members = members
         self = .null
         defer { self = .object(members) }
         if steps.count == 1 {
@@ -125,20 +148,29 @@ extension Value {
         }
     }
 
+    /// Names that are nested deeply are repeated for each member below: more bytes of them are refused.
+    private static let maximumNameBytes = 16 << 20
+
     /// Arrays stay as they are.
-    fileprivate func flattened(_ separator: String) -> Value {
+    fileprivate func flattened(_ separator: String) throws(MappingFault) -> Value {
         guard case .object(let members) = self else { return self }
         var flat: [ObjectValue.Member] = []
-        func add(_ members: ObjectValue, _ prefix: String) {
+        var bytes = 0
+        func add(_ members: ObjectValue, _ prefix: String) throws(MappingFault) {
             for member in members.members {
+                let name = prefix + member.name
+                bytes += name.utf8.count
+                guard bytes <= Value.maximumNameBytes else {
+                    throw .wrongShape("flatten would give names of more than \(Value.maximumNameBytes) bytes")
+                }
                 if case .object(let inner) = member.value, !inner.members.isEmpty {
-                    add(inner, prefix + member.name + separator)
+                    try add(inner, name + separator)
                 } else {
-                    flat.append(.init(name: prefix + member.name, value: member.value))
+                    flat.append(.init(name: name, value: member.value))
                 }
             }
         }
-        add(members, "")
+        try add(members, "")
         return .object(ObjectValue(flat))
     }
 }
