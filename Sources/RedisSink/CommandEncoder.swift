@@ -57,13 +57,13 @@ struct CommandEncoder {
             // definition that needs them is refused.
             break
         case .expiring(.setString(let key, let value), let milliseconds):
-            begin("SET", 5, key, &batch)
+            begin("SET", milliseconds == nil ? 4 : 5, key, &batch)
             batch.add(value)
-            batch.add("PX" as StaticString)
-            batch.add(milliseconds)
+            batch.add(milliseconds == nil ? "KEEPTTL" : "PX" as StaticString)
+            if let milliseconds { batch.add(milliseconds) }
         case .expiring(let write, let milliseconds):
             append(write, to: &batch)
-            if let key = write.key {
+            if let key = write.key, let milliseconds {
                 begin("PEXPIRE", 3, key, &batch)
                 batch.add(milliseconds)
             }

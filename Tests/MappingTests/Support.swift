@@ -81,7 +81,8 @@ extension SinkWrite {
         case .deleteKey(let key): "DEL \(show(key))"
         case .addListItem(let key, let item): "LIST+ \(show(key)) \(show(item))"
         case .removeListItem(let key, let item): "LIST- \(show(key)) \(show(item))"
-        case .expiring(let write, let milliseconds): "\(write.text) PX \(milliseconds)"
+        case .expiring(let write, let milliseconds):
+            "\(write.text) PX \(milliseconds.map(String.init) ?? "kept")"
         case .release: "RELEASE"
         case .envelope: "ENVELOPE"
         }

@@ -34,8 +34,8 @@ public indirect enum SinkWrite: Sendable, Hashable {
     case addListItem(key: Bytes, item: Bytes)
     case removeListItem(key: Bytes, item: Bytes)
     case deleteKey(key: Bytes)
-    /// A write of a key that the store forgets after so many milliseconds.
-    case expiring(SinkWrite, milliseconds: Int64)
+    /// A write of a key that the store forgets after so many milliseconds; `nil`: when it would have without the write.
+    case expiring(SinkWrite, milliseconds: Int64?)
     /// Removes what the znode wrote before, under a name that only the sink remembers.
     case release
     /// The change itself as one JSON line (`write: stdout`): the caller builds the envelope.

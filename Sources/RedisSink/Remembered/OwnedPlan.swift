@@ -17,8 +17,13 @@ struct OwnedPlan {
 
     private var touchedPaths: Set<String> = []
     private var touchedOwners: Set<OwnedAddress> = []
-    /// The last change to write each list, and its lifetime.
-    private var touchedLists: [Bytes: (change: Int, lifetime: Int64?)] = [:]
+    /// The last change to write each list, and how long it is kept.
+    private var touchedLists: [Bytes: (change: Int, lifetime: Lifetime)] = [:]
+
+    private enum Lifetime {
+        case forever, unchanged
+        case milliseconds(Int64)
+    }
 
     init(_ changes: [MappedChange], excluding excluded: Set<Int>, _ state: OwnedState) {
         self.changes = changes
@@ -83,19 +88,21 @@ struct OwnedPlan {
         switch write {
         case .addListItem(let key, let item):
             state.lists[key, default: []].insert(String(decoding: item, as: UTF8.self))
-            touchedLists[key] = (index, nil)
+            touchedLists[key] = (index, .forever)
         case .removeListItem(let key, let item):
             state.lists[key, default: []].remove(String(decoding: item, as: UTF8.self))
-            touchedLists[key] = (index, touchedLists[key]?.lifetime)
+            touchedLists[key] = (index, touchedLists[key]?.lifetime ?? .unchanged)
         case .expiring(let inner, let milliseconds) where inner.isOfList:
             add(inner, index, &planned)
-            if let key = inner.key { touchedLists[key]?.lifetime = milliseconds }
+            if let key = inner.key, let milliseconds {
+                touchedLists[key]?.lifetime = .milliseconds(milliseconds)
+            }
         default:
             planned.append(write)
         }
     }
 
-    private mutating func write(_ list: Bytes, _ change: Int, _ lifetime: Int64?) {
+    private mutating func write(_ list: Bytes, _ change: Int, _ lifetime: Lifetime) {
         let items = (state.lists[list] ?? []).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .withoutEscapingSlashes
@@ -103,7 +110,11 @@ struct OwnedPlan {
             return changes[change].writes.append(.deleteKey(key: list))
         }
         let write = SinkWrite.setString(key: list, value: Bytes(json))
-        changes[change].writes.append(lifetime.map { .expiring(write, milliseconds: $0) } ?? write)
+        switch lifetime {
+        case .forever: changes[change].writes.append(write)
+        case .unchanged: changes[change].writes.append(.expiring(write, milliseconds: nil))
+        case .milliseconds(let count): changes[change].writes.append(.expiring(write, milliseconds: count))
+        }
     }
 
     // MARK: Remembering

@@ -74,10 +74,13 @@ struct OwnedState {
             commands.add(names.owners)
             for address in addresses { commands.add(address.record) }
         }
+        // Another sink may write other items of the same list meanwhile: the transaction is not executed then.
         for list in lists {
-            commands.begin(argumentCount: 2)
-            commands.add("GET" as StaticString)
-            commands.add(list)
+            for name: StaticString in ["WATCH", "GET"] {
+                commands.begin(argumentCount: 2)
+                commands.add(name)
+                commands.add(list)
+            }
         }
     }
 
@@ -94,8 +97,9 @@ struct OwnedState {
                 owners[address] = count
             }
         }
-        guard replies.count == lists.count else { throw malformed }
-        for (list, reply) in zip(lists, replies) {
+        guard replies.count == 2 * lists.count else { throw malformed }
+        for list in lists {
+            guard replies.popFirst() != nil, let reply = replies.popFirst() else { throw malformed }
             switch reply {
             case .null: self.lists[list] = []
             case .error(let error): refusedLists[list] = error

@@ -33,7 +33,7 @@ extension RedisSink {
         var commands = RedisCommandBatch()
         let (things, keys) = (Array(addresses), Array(lists))
         OwnedState.appendRead(of: things, lists: keys, names, to: &commands)
-        let known = commands.count - keys.count
+        let known = commands.count - 2 * keys.count
         let replies = commands.count == 0 ? [] : try await answers(to: commands, connection, checked: known)
         try state.take(replies, addresses: things, lists: keys)
         let plan = OwnedPlan(batch.changes, excluding: refused, state)
