@@ -94,11 +94,10 @@ public struct Mapper: Sendable {
         case .rules(let first, let matcher):
             apply(rulesFrom: first, matcher, &record, stage, &flow)
         case .filter(let filter):
-            if !filter.lets(record.input.change) {
-                flow.note(stage, record, .filtered)
-                guard !filter.isPathDetermined else { return flow.result.add(.dropped(.filtered)) }
-                record.filter()
-            }
+            let verdict = filter.verdict(record.input.change)
+            if verdict != .goesOn { flow.note(stage, record, .filtered) }
+            if verdict == .dropped { return flow.result.add(.dropped(.filtered)) }
+            if verdict == .filtered { record.filter() }
             run(&record, from: stage + 1, &flow)
         case .jq(let program, let line):
             apply(program, line, &record, stage, &flow)

@@ -42,6 +42,22 @@ public struct TransformSpecification: Sendable {
     }
 }
 
+extension TransformSpecification {
+    /// Whether some change of a node that the rule matches may be let through, and another one filtered out.
+    func filters(_ rule: Rule) -> Bool {
+        rule.jq != nil
+            || stages.contains { stage in
+                switch stage {
+                case .jq: true
+                case .rules(let rules): rules.contains { $0.jq != nil }
+                case .drop(let filter), .select(let filter):
+                    filter.operations.count < Operation.allCases.count
+                case .dedupe, .throttle: false
+                }
+            }
+    }
+}
+
 /// What a `drop` or `select` stage looks at.
 public struct ChangeFilter: Sendable, Hashable {
     /// Any of them; none: every path.

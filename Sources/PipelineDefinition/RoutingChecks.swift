@@ -23,6 +23,10 @@ struct RoutingChecks {
         }
     }
 
+    var transform: TransformSpecification {
+        TransformSpecification(stages: stages.compactMap(\.specification))
+    }
+
     func run() {
         for rule in rules {
             checkTargets(rule)
@@ -188,6 +192,13 @@ struct RoutingChecks {
         guard case .other(_, let position)? = throttle else { return }
         for sink in sinks {
             guard let definition = sink.definition else { continue }
+            if definition.specification.holdsState, let (parts, origin) = sharedParts(sink).first {
+                context.error(
+                    position,
+                    "znodes that differ only in \(parts.joined(separator: ", "))\(origin) share what the sink "
+                        + "'\(sink.name)' writes, and throttle may let the older of two of them come last",
+                    fix: "use \(parts.first { $0 != "*" } ?? "{path}") in the key, or remove the stage")
+            }
             if case .stream = definition.specification.write {
                 context.error(
                     position,
@@ -208,28 +219,38 @@ struct RoutingChecks {
         if isCluster, specification.write == .children {
             context.unsupported(sink.position, "'write: children' in a cluster")
         }
-        let transform = TransformSpecification(stages: stages.compactMap(\.specification))
         let addresses = specification.addressTemplates.map(\.name)
-        for (key, template) in sink.templates where addresses.contains(key) {
-            let moving = template.value.references.first { reference in
-                specification.holdsState ? !reference.isPathDetermined : reference.needsValue
-            }
-            guard let moving else { continue }
-            let what = "a \(key) with {\(moving)}, which can differ between changes of one znode,"
-            if !specification.holdsState {
+        let references = sink.templates.filter { addresses.contains($0.key) }.flatMap { key, template in
+            template.value.references.map { (key: key, reference: $0, position: template.position) }
+        }
+        guard specification.holdsState else {
+            for (key, reference, position) in references where reference.needsValue {
                 context.unsupported(
-                    template.position, what + " in a stream", fix: "use captures of the path, or {path}")
-            } else if specification.remembersAddresses(transform) {
-                if isCluster {
-                    context.unsupported(
-                        template.position, what + " in a cluster", fix: "use captures of the path, or {path}")
-                }
-                if let position = sink.tombstone {
-                    context.error(
-                        position, "a tombstone needs a key that the path decides, and \(key) has {\(moving)}",
-                        fix: "write on_delete: delete, or use captures and {path} only")
-                }
+                    position,
+                    "a \(key) with {\(reference)}, which can differ between changes of one znode, in a stream",
+                    fix: "use captures of the path, or {path}")
             }
+            return
+        }
+        guard specification.remembersAddresses(transform) else { return }
+        let moving = references.first { !$0.reference.isPathDetermined }
+        let why =
+            moving.map {
+                "a \($0.key) with {\($0.reference)}, which can differ between changes of one znode,"
+            }
+            ?? "what several znodes write, where a filter may let one of them no more through,"
+        let fix =
+            moving == nil
+            ? "write on_filtered: keep, or use all captures" : "use captures of the path, or {path}"
+        let position =
+            moving?.position ?? sink.templates.first { $0.key == "key" }?.template.position ?? sink.position
+        if isCluster { context.unsupported(position, why + " in a cluster", fix: fix) }
+        if let position = sink.leavesBehind {
+            context.error(
+                position,
+                "on_delete: \(specification.onDelete.rawValue) is not for \(why) since the sink has to remember it",
+                fix: "write on_delete: delete, or \(fix.hasPrefix("write ") ? String(fix.dropFirst(6)) : fix)"
+            )
         }
     }
 }

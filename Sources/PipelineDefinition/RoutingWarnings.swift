@@ -14,6 +14,7 @@ extension RoutingChecks {
         }
         checkSharedKeys()
         checkDedupe()
+        checkHidden()
     }
 
     private func checkReach(_ index: Int, among rules: [ReadRule]) {
@@ -57,21 +58,30 @@ extension RoutingChecks {
 
     /// Several znodes that are sure to write the same key of a sink that holds the present state.
     private func checkDistinct(_ sink: ReadSink) {
-        guard let specification = sink.definition?.specification, specification.holdsState else { return }
-        let references = specification.addressTemplates.flatMap { $0.template.references }
-        guard !references.contains(.metadata(.path)), !references.contains(where: \.needsValue) else {
-            return
-        }
+        // Where the sink remembers who has written it, it goes with the last of them.
+        guard let specification = sink.definition?.specification, specification.holdsState,
+            !specification.remembersAddresses(transform)
+        else { return }
         let position = sink.templates.first { $0.key == "key" }?.template.position ?? sink.position
-        guard let lastRules else {
-            warnShared(sink, position, ["{path}"], "")
-            return
+        for (parts, origin) in sharedParts(sink) {
+            context.warning(
+                position,
+                "znodes that differ only in \(parts.joined(separator: ", "))\(origin) share what the sink "
+                    + "'\(sink.name)' writes: the last one wins, and deleting one removes it",
+                fix: "use \(parts.first { $0 != "*" } ?? "{path}") in the key")
         }
-        for rule in lastRules where rule.writes(to: sink.name) {
-            guard let pattern = rule.match?.value else { continue }
-            let unused = pattern.captureNames.filter { !references.contains(.capture($0)) }.map { "{\($0)}" }
-            let wildcards = pattern.text.contains("*") ? ["*"] : []
-            warnShared(sink, position, unused + wildcards, " (rule at line \(rule.position.line))")
+    }
+
+    /// By rule: what tells znodes apart that write the same thing, where that is sure.
+    func sharedParts(_ sink: ReadSink) -> [(parts: [String], origin: String)] {
+        guard let specification = sink.definition?.specification else { return [] }
+        let references = specification.addressTemplates.flatMap(\.template.references)
+        if references.contains(.metadata(.path)) || references.contains(where: \.needsValue) { return [] }
+        guard let lastRules else { return [(["{path}"], "")] }
+        return lastRules.compactMap { rule in
+            guard rule.writes(to: sink.name), let pattern = rule.match?.value else { return nil }
+            let parts = specification.undistinguished(pattern)
+            return parts.isEmpty ? nil : (parts, " (rule at line \(rule.position.line))")
         }
     }
 
@@ -83,6 +93,25 @@ extension RoutingChecks {
         context.warning(
             position, "a ttl is not renewed by a change that writes the same again: dedupe takes it out",
             fix: "remove one of the two, unless that is meant")
+    }
+
+    /// What mask and hash hide in the value is in the bytes all the same.
+    private func checkHidden() {
+        for rule in lastRules ?? [] where !rule.shape.mask.isEmpty || !rule.shape.hash.isEmpty {
+            for sink in sinks where rule.writes(to: sink.name) {
+                guard let specification = sink.definition?.specification, !specification.holdsState else {
+                    continue
+                }
+                let isEnvelope = specification.write == .stdout || specification.envelope != nil
+                guard isEnvelope || rule.set == nil else { continue }
+                context.warning(
+                    rule.position,
+                    "the sink '\(sink.name)' gets the data as it is, with what mask and hash hide in the value",
+                    fix: isEnvelope
+                        ? "give the rule a 'to' without it"
+                        : "choose the fields by set, or give the rule a 'to' without it")
+            }
+        }
     }
 
     /// Two sinks of one Redis that write the same key: of different kinds one of them would be refused each time.
@@ -109,14 +138,5 @@ extension RoutingChecks {
         guard let left, left.write == right.write else { return false }
         return left.member != right.member
             || left.field != right.field && left.field != nil && right.field != nil
-    }
-
-    private func warnShared(_ sink: ReadSink, _ position: Position, _ parts: [String], _ origin: String) {
-        guard !parts.isEmpty else { return }
-        context.warning(
-            position,
-            "znodes that differ only in \(parts.joined(separator: ", "))\(origin) share what the sink "
-                + "'\(sink.name)' writes: the last one wins, and deleting one removes it",
-            fix: "use \(parts.first { $0 != "*" } ?? "{path}") in the key")
     }
 }

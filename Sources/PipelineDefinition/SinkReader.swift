@@ -10,8 +10,8 @@ struct ReadSink {
     /// Its templates by the key that they stand under.
     var templates: [(key: String, template: Located<Template>)]
     var ttl: Located<Template>?
-    /// Where `on_delete: tombstone` stands.
-    var tombstone: Position?
+    /// Where `on_delete: tombstone` or `keep` stands.
+    var leavesBehind: Position?
 }
 
 /// Reads `sinks:`.
@@ -92,8 +92,10 @@ struct SinkReader {
             section.refuse(key, "does not apply to 'write: \(kind.rawValue)'")
         }
         for (key, example) in kind.required { _ = section.required(key, example: example) }
-        if case .scalar("tombstone", _)? = section.node("on_delete")?.content {
-            sink.tombstone = section.position(of: "on_delete")
+        if case .scalar(let policy, _)? = section.node("on_delete")?.content,
+            policy != DeletePolicy.delete.rawValue
+        {
+            sink.leavesBehind = section.position(of: "on_delete")
         }
         sink.definition = SinkDefinition(
             specification: specification(sink, section, kind), redisURL: redisURL(section, kind),

@@ -53,6 +53,26 @@ import Testing
         #expect(gates.oldestHeld == nil)
     }
 
+    /// An envelope tells which change it was; the data in it what it says. What `set` puts in a fact's place counts.
+    @Test func anEnvelopesDataCounts() {
+        let gates = ChangeGates([.dedupe])
+        func entry(_ offset: Int64, _ value: String, _ version: String? = nil) -> MappedChange {
+            var change = change(offset, "/a", value)
+            let fields = ["zxid": "\(offset)", "version": version ?? "-1", "envelope": "{\(offset)}"]
+            let list = fields.sorted { $0.key < $1.key }.map {
+                Field(name: $0.key, value: Bytes($0.value.utf8))
+            }
+            change.writes = [.streamAdd(key: [1], fields: list)]
+            return change
+        }
+        #expect(offsets(gates.take(entry(0, "x"), at: start)) == [0])
+        #expect(offsets(gates.take(entry(1, "x"), at: start)) == [])
+        #expect(offsets(gates.take(entry(2, "y"), at: start)) == [2])
+        #expect(offsets(gates.take(entry(3, "y", "5"), at: start)) == [3])
+        #expect(offsets(gates.take(entry(4, "y", "6"), at: start)) == [4])
+        #expect(offsets(gates.take(entry(5, "y", "6"), at: start)) == [])
+    }
+
     @Test func entriesAreComparedByWhatTheySay() {
         let gates = ChangeGates([.dedupe])
         #expect(offsets(gates.take(entry(0, "x"), at: start)) == [0])

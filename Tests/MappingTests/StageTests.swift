@@ -142,4 +142,26 @@ import Testing
             whole.write(change(.create, "/a", "x")).contains(
                 #"envelope='{"op":"c","before":null,"after":"x""#))
     }
+
+    /// What another node has written stays where a filter takes one out.
+    @Test func aFilterRemovesWhatTheNodeItselfHasWritten() throws {
+        let leaders = mapper(
+            [.rules([try json("/{g}/{n}", jq: "select(.leader)")])], try sink(.string, key: "leader:{g}"))
+        #expect(leaders.write(change(.update, "/g/2", #"{"leader":false}"#)) == "RELEASE")
+        #expect(leaders.write(change(.delete, "/g/2")) == "RELEASE")
+        let mains = mapper(
+            [
+                .select(ChangeFilter(match: [try PathPattern("/*/main")], operations: [.create, .update])),
+                .rules([try rule("/{g}/{n}")]),
+            ], try sink(.string, key: "{g}"))
+        #expect(mains.write(change(.create, "/g/other", "x")) == "dropped filtered")
+        #expect(mains.write(change(.read, "/g/main", "x")) == "RELEASE")
+    }
+
+    @Test func anEnvelopeIsAFurtherField() throws {
+        var stream = try sink(.stream(StreamOptions()), key: "s")
+        stream.envelope = "p"
+        let entry = mapper([.rules([try rule("/{n}")])], stream).write(change(.create, "/n", "x"))
+        #expect(entry.contains(" data='x' envelope='{"))
+    }
 }

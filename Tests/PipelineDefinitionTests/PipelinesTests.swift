@@ -49,6 +49,11 @@ import Testing
         #expect(definition.sinks.allSatisfy { $0.redisURL == "redis://r:2/3" })
     }
 
+    @Test(arguments: names) func eachMayWriteToACluster(name: String) throws {
+        let result = try load(name, environment: ["REDIS": "redis+cluster://r:1"])
+        #expect(result.diagnostics.map(\.description) == [])
+    }
+
     /// What a change becomes for every sink, in the words of the assertions below.
     private func writes(_ name: String, _ operation: ChangeModel.Operation, _ path: String, _ data: String?)
         throws

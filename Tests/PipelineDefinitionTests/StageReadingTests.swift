@@ -45,7 +45,12 @@ import Testing
         let text = rule(
             "flatten: true, rename: {a.b: c}, select: [c, d.e], drop: [f], default: {g: 80}, cast: {g: integer}, "
                 + "hash: {fields: [d.e], key: k}, mask: [c], ttl: \"{value.g}s\"")
-        let rule = try #require(try valid(text).transform.rules?.first)
+        let result = parse(text)
+        #expect(
+            result.diagnostics.map(\.message) == [
+                "the sink 'out' gets the data as it is, with what mask and hash hide in the value"
+            ])
+        let rule = try #require(result.definition?.transform.rules?.first)
         var expected = Shape()
         expected.flatten = "."
         expected.rename = [.init(from: ["a", "b"], to: ["c"])]
@@ -169,5 +174,31 @@ import Testing
             messages(
                 definition(sinks: "  t: {redis: \"redis://h\", write: stream, key: s, on_filtered: keep}"))
                 == ["'on_filtered' does not apply to 'write: stream'"])
+    }
+
+    /// Of several znodes with one key: a filter may not remove what another one has written, nor throttle put the older
+    /// value last.
+    @Test func sharedKeysAreWatched() {
+        func found(_ rule: String, _ stage: String, _ url: String, _ keys: String = "") -> [String] {
+            messages(
+                definition(
+                    transform:
+                        "transform:\n  - rules: [{match: \"/a/{g}/{i}\", decode: json\(rule)}]\n\(stage)",
+                    sinks: "  s: {redis: \"\(url)\", write: string, key: \"{g}\"\(keys)}"))
+        }
+        let jq = ", jq: \"select(.on)\""
+        #expect(found(jq, "", "redis+cluster://h:1").first?.hasPrefix("what several znodes write") == true)
+        for shared in [
+            found(jq, "", "redis+cluster://h:1", ", on_filtered: keep"), found("", "", "redis+cluster://h:1"),
+            found("", "", "redis://h"),
+        ] {
+            #expect(shared.count == 1)
+            #expect(shared.first?.contains("the last one wins, and deleting one removes it") == true)
+        }
+        // One Redis remembers.
+        #expect(found(jq, "", "redis://h") == [])
+        #expect(found(jq, "", "redis://h", ", on_delete: keep").count == 1)
+        let throttled = found("", "  - throttle: 1s", "redis://h")
+        #expect(throttled.first?.contains("throttle may let the older of two of them come last") == true)
     }
 }

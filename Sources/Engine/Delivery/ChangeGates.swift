@@ -78,7 +78,7 @@ struct ChangeGates {
 
 /// Lets no change through that writes what its node has written last.
 final class DedupeGate {
-    /// Twice as many paths are remembered at most; beyond that the ones that were longest unseen are forgotten.
+    /// Twice as many paths are remembered at most; beyond that the half whose values came first is forgotten.
     private static let generation = 100_000
     private var young: [String: Print] = [:]
     private var old: [String: Print] = [:]
@@ -118,16 +118,13 @@ final class DedupeGate {
             switch write {
             case .streamAdd(let key, let fields):
                 hasher.combine(key)
-                hasher.combine(fields.filter { !DedupeGate.facts.contains($0.name) })
+                hasher.combine(StreamEntry.content(fields, of: change.change))
             case .envelope: hasher.combine(change.change.data)
             default: hasher.combine(write)
             }
         }
         return hasher.finalize()
     }
-
-    /// Fields of an entry that tell which change it was, not what it says.
-    private static let facts = Set(["op", "zxid", "version", "ts_ms", "envelope"].map { Bytes($0.utf8) })
 }
 
 /// Lets through at most one change of a node in an interval: the first at once, and when it is over the newest.

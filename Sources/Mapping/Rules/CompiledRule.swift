@@ -11,8 +11,6 @@ struct Record {
     /// It has come to a filter that let nothing through: what it wrote before goes.
     var isFiltered = false
 
-    var isRemoval: Bool { isFiltered || input.change.operation == .delete }
-
     mutating func filter() {
         isFiltered = true
         input.value = nil

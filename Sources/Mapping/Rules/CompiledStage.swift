@@ -25,8 +25,7 @@ struct CompiledFilter: Sendable {
     private let matcher: PathMatcher?
     private let operations: Set<Operation>
     private let keeps: Bool
-    /// Whether the path alone decides, so that nothing that it takes out was ever let through.
-    let isPathDetermined: Bool
+    private let isPathDetermined: Bool
 
     /// `keeps`: what matches goes on; otherwise what does not.
     init(_ filter: ChangeFilter, keeps: Bool) {
@@ -36,11 +35,18 @@ struct CompiledFilter: Sendable {
         isPathDetermined = filter.operations.count == Operation.allCases.count
     }
 
-    /// Whether the change goes on.
-    func lets(_ change: Change) -> Bool {
-        let matches =
-            operations.contains(change.operation)
-            && (matcher.map { $0.matches(change.path) } ?? true)
-        return matches == keeps
+    enum Verdict {
+        case goesOn
+        /// Another change of the node may have gone on.
+        case filtered
+        /// No change of the node ever goes on.
+        case dropped
+    }
+
+    func verdict(_ change: Change) -> Verdict {
+        let matchesPath = matcher.map { $0.matches(change.path) } ?? true
+        let matches = matchesPath && operations.contains(change.operation)
+        if matches == keeps { return .goesOn }
+        return isPathDetermined || (keeps && !matchesPath) ? .dropped : .filtered
     }
 }

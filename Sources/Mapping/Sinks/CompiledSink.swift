@@ -138,9 +138,7 @@ struct CompiledSink: Sendable {
     }
 
     private func entry(_ input: borrowing MappingInput, _ set: [Field]?) -> [Field] {
-        guard let envelope else { return StreamEntry.fields(of: input, set: set) }
-        let json = ChangeEnvelope.json(of: input.change, offset: input.offset, source: envelope)
-        return StreamEntry.fields(of: input, set: (set ?? []) + [Field(name: "envelope", value: json)])
+        StreamEntry.fields(of: input, set: set, envelope: envelope)
     }
 
     private func render(

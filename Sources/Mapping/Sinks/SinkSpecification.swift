@@ -1,3 +1,5 @@
+public import ChangeModel
+
 /// What a sink writes, and under which names.
 public struct SinkSpecification: Sendable, Hashable {
     public var name: String
@@ -44,20 +46,29 @@ public struct SinkSpecification: Sendable, Hashable {
         }
     }
 
-    /// Whether two changes of one znode may write to different keys, members or fields, so that the store has to
-    /// remember what belongs to which path.
+    /// Whether two changes of one znode may write to different keys, members or fields, or one that is filtered out may
+    /// find there what another znode has written: the store has to remember what belongs to which path.
     public func remembersAddresses(_ transform: TransformSpecification) -> Bool {
         guard holdsState else { return false }
         let references = addressTemplates.flatMap(\.template.references)
         guard let rules = transform.rules else { return references.contains { !$0.isPathDetermined } }
         // Behind the rules a filter takes the value away, and jq makes another.
-        let isLast = transform.stages.last?.rules != nil
+        let isLast = transform.stages.last { StatefulStage($0) == nil }?.rules != nil
         return rules.contains { rule in
             guard rule.to?.contains(name) ?? true else { return false }
             // What is decoded from the path is as the path.
             let isOfPath = isLast && rule.from != nil && rule.jq == nil
             return references.contains { $0.needsValue ? !isOfPath : !$0.isPathDetermined }
+                || (removesFiltered && transform.filters(rule) && !undistinguished(rule.match).isEmpty)
         }
+    }
+
+    /// What tells znodes apart that a pattern matches, and is in no address: they write the same thing.
+    public func undistinguished(_ pattern: PathPattern) -> [String] {
+        let references = addressTemplates.flatMap(\.template.references)
+        if references.contains(.metadata(.path)) { return [] }
+        let unused = pattern.captureNames.filter { !references.contains(.capture($0)) }.map { "{\($0)}" }
+        return unused + (pattern.text.contains("*") ? ["*"] : [])
     }
 
     /// Whether what is written stands for the node's present state, and goes when the node goes.
