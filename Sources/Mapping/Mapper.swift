@@ -20,7 +20,7 @@ public struct Mapper: Sendable {
         stateful = transform.stages.compactMap(StatefulStage.init)
         sinkNames = sinks.map(\.name)
         sinkLines = sinks.map(\.line)
-        let contexts = sinks.map { SinkContext($0, transform: transform) }
+        let contexts = sinks.map { TransformSink($0, transform: transform) }
         let lastRules = transform.stages.lastIndex { $0.rules != nil }
         let lastMaker = transform.stages.lastIndex(where: \.makesValues)
         var rules: [CompiledRule] = []

@@ -43,7 +43,7 @@ struct CompiledRule: Sendable {
     /// For each sink; empty where a later stage has rules.
     let targets: [CompiledSink]
 
-    init(_ rule: Rule, sinks: [SinkContext], isLast: Bool, isFollowed: Bool) {
+    init(_ rule: Rule, sinks: [TransformSink], isLast: Bool, isFollowed: Bool) {
         let names = rule.match.captureNames
         pattern = rule.match
         excluded = rule.exclude

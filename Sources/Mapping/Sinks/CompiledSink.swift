@@ -1,7 +1,7 @@
 import ChangeModel
 
 /// A sink, and what only the whole definition tells of it.
-struct SinkContext: Sendable {
+struct TransformSink: Sendable {
     let specification: SinkSpecification
     let remembersAddresses: Bool
 
@@ -34,7 +34,7 @@ struct CompiledSink: Sendable {
         var fault: MappingFault
     }
 
-    init(_ context: SinkContext, expectsObject: Bool, captureNames: [String], ttl: Template?) {
+    init(_ context: TransformSink, expectsObject: Bool, captureNames: [String], ttl: Template?) {
         func compile(_ template: Template) -> CompiledTemplate {
             CompiledTemplate(template, captureNames: captureNames)
         }

@@ -25,7 +25,7 @@ public enum TemplateFilter: Sendable, Hashable {
         "truncate", "mask",
     ]
 
-    /// Texts may become longer: never by more than this at once.
+    /// How wide a pad may be, and how much of a text a mask may show.
     private static let maximumWidth = 1024
 
     /// Reads `pad:10`.

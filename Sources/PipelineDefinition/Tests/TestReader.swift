@@ -51,7 +51,8 @@ struct TestReader {
         var operation = ChangeModel.Operation.create
         if let node = section.node("op"), let letter = text(node, "op") {
             guard let known = ChangeModel.Operation(letter: letter) else {
-                context.error(node.position, "op is one of c, u, r, d, not '\(letter)'")
+                context.error(
+                    node.position, "op is one of c, u, r, d, not '\(letter)'", fix: "write for example op: u")
                 return nil
             }
             operation = known
@@ -78,7 +79,8 @@ struct TestReader {
         section.refuse("data", "cannot stand beside 'data_base64'")
         guard let text = text(node, "data_base64") else { return nil }
         guard let data = Decoding.base64(Bytes(text.utf8)) else {
-            context.error(node.position, "data_base64 is no base64")
+            context.error(
+                node.position, "data_base64 is no base64", fix: "write for example data_base64: aGVsbG8=")
             return nil
         }
         return data
@@ -161,7 +163,8 @@ struct TestReader {
     private func integer(_ section: Section, _ key: String) -> Int64? {
         guard let node = section.node(key), let text = text(node, key) else { return nil }
         guard let number = Int64(text), number >= 0 else {
-            context.error(node.position, "\(key) is no whole number: '\(text)'")
+            context.error(
+                node.position, "\(key) is no whole number: '\(text)'", fix: "write for example \(key): 7")
             return nil
         }
         return number
