@@ -7,6 +7,9 @@ import RedisClient
 ///
 /// Of several writes of the same thing in a batch only the last is sent, as on one Redis nobody sees the others either:
 /// so a unit that is sent again, in whatever order, never puts an older value over a newer one.
+///
+/// Where nothing has failed yet there is nothing to send again: a batch may go out before its units are made
+/// (`RedisClusterSink.sendStraight`).
 struct ClusterWork {
     /// A write of the batch: index of the change, and of the write in it.
     struct WriteIndex: Hashable {
@@ -57,6 +60,8 @@ struct ClusterWork {
 
     let batch: MappedBatch
     var units: [Unit] = []
+    /// Whether the units are made. Until then all of it is open.
+    private(set) var isPlanned = false
     /// Nothing of it was sent before.
     var isFresh = true
     /// Changes that the servers have refused for good, by index.
@@ -64,7 +69,7 @@ struct ClusterWork {
     /// Slots of which a change was refused, which is not yet told to anybody.
     private(set) var slotsWithRefusals: Set<HashSlot> = []
 
-    var isOpen: Bool { units.contains { $0.isOpen } }
+    var isOpen: Bool { !isPlanned || units.contains { $0.isOpen } }
 
     /// What a write changes: a key, or one part of it.
     private struct Thing: Hashable {
@@ -78,9 +83,13 @@ struct ClusterWork {
         }
     }
 
+    init(_ batch: MappedBatch) { self.batch = batch }
+
+    /// Makes the units.
+    ///
     /// - Parameter ahead: by slot the offset before which everything is there already.
-    init(_ batch: MappedBatch, ahead: [Int64]?) {
-        self.batch = batch
+    mutating func plan(ahead: [Int64]?) {
+        isPlanned = true
         var byThing: [Thing: Int] = [:]
         var bySlot: [HashSlot: Int] = [:]
         if batch.changes.first?.writes.first?.isStreamEntry == false {
@@ -117,13 +126,32 @@ struct ClusterWork {
         }
     }
 
+    /// Makes the units of a batch that was sent before: open are those whose last write is not done. One that was
+    /// refused counts for nothing.
+    mutating func plan(undone: Set<WriteIndex>, refused: [WriteIndex: RedisServerError]) {
+        isFresh = false
+        isPlanned = true
+        for (write, error) in refused {
+            guard let key = self.write(write).key else { continue }
+            refuse(write.change, in: HashSlot(of: key), error)
+        }
+        guard !undone.isEmpty else { return }
+        plan(ahead: nil)
+        for unit in units.indices {
+            while let last = units[unit].writes.last, refused[last] != nil { _ = units[unit].writes.popLast() }
+            units[unit].isOpen = units[unit].writes.last.map(undone.contains) ?? false
+        }
+    }
+
     func write(_ index: WriteIndex) -> SinkWrite { batch.changes[index.change].writes[index.write] }
 
     /// What `HLEN` says where a hash has its fields and no other; `nil` where a unit is none.
     func fieldCount(_ unit: Int) -> Int64? {
-        guard let last = units[unit].writes.last, case .replaceHash(_, let fields) = write(last) else {
-            return nil
-        }
+        units[unit].writes.last.flatMap { fieldCount(of: $0) }
+    }
+
+    func fieldCount(of index: WriteIndex) -> Int64? {
+        guard case .replaceHash(_, let fields) = write(index) else { return nil }
         return Int64(fields.count)
     }
 

@@ -129,8 +129,7 @@ extension RedisClusterSink {
     /// Writes every node's marker, and hears what it held.
     func markAll() async throws {
         var none = ClusterWork(
-            MappedBatch(offsets: confirmed..<confirmed, changes: [], settled: .none, generation: generation),
-            ahead: nil)
+            MappedBatch(offsets: confirmed..<confirmed, changes: [], settled: .none, generation: generation))
         lastMarked = .now
         let round = try await send(&none, CommandEncoder(trim: nil, usesServerIDs: false), isForAll: true)
         if let cause = round.cause { try await wait(cause) } else { backoff.reset() }

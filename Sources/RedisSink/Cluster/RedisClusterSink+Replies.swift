@@ -7,19 +7,14 @@ extension RedisClusterSink {
     func take(
         _ replies: [RESPValue], _ part: Part, _ work: inout ClusterWork, _ round: inout Round
     ) async throws {
-        guard replies.count == part.commands.count else {
-            throw RedisError(code: .protocolViolation, message: "answers of another number")
-        }
-        var start = 0
-        if part.marker != nil {
-            try takeMarker(part.node, read: replies[0], written: replies[replies.count - 1])
-            start = 1
-        }
+        var start = try takeMarker(of: part, in: replies)
         let areKeys = !place.writesStreams
         var isAnyDone = false
         defer { if isAnyDone { backoff.reset() } }
         for (index, count) in part.units {
-            if areKeys, isDone(replies[start..<start + count], index, work) {
+            if areKeys, !work.units[index].isAsking,
+                isDone(replies[start..<start + count], fieldCount: work.fieldCount(index))
+            {
                 work.units[index].isOpen = false
                 isAnyDone = true
                 start += count
@@ -36,16 +31,27 @@ extension RedisClusterSink {
         }
     }
 
-    /// Most writes of keys are one command, or an update of a hash, without an error.
-    private func isDone(_ replies: ArraySlice<RESPValue>, _ index: Int, _ work: borrowing ClusterWork) -> Bool
-    {
+    /// Returns the number of replies before those to the part's writes.
+    func takeMarker(of part: Part, in replies: [RESPValue]) throws -> Int {
+        guard replies.count == part.commands.count else {
+            throw RedisError(code: .protocolViolation, message: "answers of another number")
+        }
+        guard part.marker != nil else { return 0 }
+        try takeMarker(part.node, read: replies[0], written: replies[replies.count - 1])
+        return 1
+    }
+
+    /// Whether a write of a key was answered without an error: one command, an update of a hash, or a transaction.
+    func isDone(_ replies: ArraySlice<RESPValue>, fieldCount: @autoclosure () -> Int64?) -> Bool {
         guard let first = replies.first, first.isSuccess else { return false }
         switch replies.count {
         case 1: return true
         case CommandEncoder.updateCommands:
             guard case .integer(let count)? = replies.last else { return false }
-            return count == work.fieldCount(index)
-        default: return false
+            return count == fieldCount()
+        default:
+            guard case .array(let results)? = replies.last else { return false }
+            return replies.allSatisfy(\.isSuccess) && results.allSatisfy(\.isSuccess)
         }
     }
 
@@ -55,11 +61,7 @@ extension RedisClusterSink {
         _ work: inout ClusterWork, _ round: inout Round
     ) throws {
         let node = part.node
-        // Of a transaction the commands' own errors are in the answer to EXEC.
-        var errors = replies.lazy.compactMap { if case .error(let error) = $0 { error } else { nil } }.first
-        if errors == nil, case .array(let results)? = replies.last, replies.count > 1 {
-            errors = results.lazy.compactMap { if case .error(let error) = $0 { error } else { nil } }.first
-        }
+        let errors = replies.firstError
         let isUpdate = replies.count == CommandEncoder.updateCommands
         if errors == nil, isUpdate, replies.last?.int != work.fieldCount(index) {
             // Somebody else has given it another field, or it has gone back: it is replaced as a whole.
@@ -197,6 +199,10 @@ extension RedisClusterSink {
         _ part: Part, _ error: RedisClusterError, _ work: inout ClusterWork, _ round: inout Round
     ) {
         for (index, _) in part.units { work.units[index].target = .owner }
+        fail(part, error, &round)
+    }
+
+    func fail(_ part: Part, _ error: RedisClusterError, _ round: inout Round) {
         forget(part.node, hasUnanswered: error.code.leavesCommandsBehind)
         if error.code == .connectionChanged {
             round.isRedirected = true
@@ -220,5 +226,18 @@ extension RESPValue {
     /// An answer to one command, and no error.
     fileprivate var isSuccess: Bool {
         if case .error = self { false } else { true }
+    }
+}
+
+extension ArraySlice<RESPValue> {
+    /// Of a transaction the commands' own errors are in the answer to EXEC.
+    var firstError: RedisServerError? {
+        func first(_ values: some Sequence<RESPValue>) -> RedisServerError? {
+            for case .error(let error) in values { return error }
+            return nil
+        }
+        if let error = first(self) { return error }
+        guard count > 1, case .array(let results)? = last else { return nil }
+        return first(results)
     }
 }

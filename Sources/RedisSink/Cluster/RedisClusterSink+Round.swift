@@ -69,7 +69,7 @@ extension RedisClusterSink {
         }
         // All are heard before any trouble is acted upon: whatever was executed is known then.
         var trouble: (any Error)?
-        let answers = await answers(to: shares, work, encoder)
+        let answers = await answers(to: shares) { part($0, work, encoder) }
         work.isFresh = false
         for (part, result) in answers {
             switch result {
@@ -86,17 +86,14 @@ extension RedisClusterSink {
         return round
     }
 
+    /// What a node has answered to its part.
+    typealias Answer = (Part, Result<ClusterNodeReplies, RedisClusterError>)
+
     /// Each node's part goes out as soon as it is encoded.
-    private func answers(
-        to shares: [Share], _ work: ClusterWork,
-        _ encoder: CommandEncoder
-    ) async -> [(Part, Result<ClusterNodeReplies, RedisClusterError>)] {
-        await withTaskGroup(of: (Part, Result<ClusterNodeReplies, RedisClusterError>).self) { group in
+    func answers<Share>(to shares: some Sequence<Share>, _ encode: (Share) -> Part?) async -> [Answer] {
+        await withTaskGroup(of: Answer.self) { group in
             for share in shares {
-                guard
-                    let part = part(
-                        share.node, share.units, hasMarker: share.hasMarker, work, encoder)
-                else { continue }
+                guard let part = encode(share) else { continue }
                 group.addTask { [cluster] in
                     do throws(RedisClusterError) {
                         return (
@@ -108,7 +105,7 @@ extension RedisClusterSink {
                     }
                 }
             }
-            var answers: [(Part, Result<ClusterNodeReplies, RedisClusterError>)] = []
+            var answers: [Answer] = []
             for await answer in group { answers.append(answer) }
             return answers
         }
@@ -116,18 +113,10 @@ extension RedisClusterSink {
 
     // MARK: Sending
 
-    private func part(
-        _ node: RedisEndpoint.Address, _ units: [Int], hasMarker: Bool, _ work: ClusterWork,
-        _ encoder: CommandEncoder
-    ) -> Part? {
-        guard let context, let link = links[node] else { return nil }
-        var part = Part(node: node, link: link.connection, history: link.history)
-        if hasMarker, let placement = placements[node], !placement.isAway {
-            Marker.appendRead(key: placement.key, to: &part.commands)
-            part.marker = markerCheckpoint(node)
-        }
-        part.units.reserveCapacity(units.count)
-        for index in units {
+    private func part(_ share: Share, _ work: ClusterWork, _ encoder: CommandEncoder) -> Part? {
+        guard let context, var part = begin(share.node, hasMarker: share.hasMarker) else { return nil }
+        part.units.reserveCapacity(share.units.count)
+        for index in share.units {
             let before = part.commands.count
             if work.units[index].isAsking { part.commands.append("ASKING") }
             if place.writesStreams {
@@ -135,28 +124,42 @@ extension RedisClusterSink {
                 let next = next(unit.slot, work.batch, context)
                 append(unit, work, next, encoder, to: &part.commands)
                 part.checkpoints[index] = next
-            } else {
-                append(key: index, work, encoder, to: &part.commands)
+            } else if let write = work.units[index].writes.last {
+                let isPlain = work.isFresh && !work.units[index].isAsking
+                append(work.write(write), mayUpdate: isPlain, encoder, to: &part.commands)
             }
             part.units.append((index, part.commands.count - before))
         }
-        if let marker = part.marker, let placement = placements[node] {
-            CheckpointRecord.appendWrite(of: marker, key: placement.key, to: &part.commands)
-            placements[node]?.pending.append(marker)
+        end(&part)
+        return part
+    }
+
+    /// A part with nothing in it yet but the look at the node's marker.
+    func begin(_ node: RedisEndpoint.Address, hasMarker: Bool) -> Part? {
+        guard let link = links[node] else { return nil }
+        var part = Part(node: node, link: link.connection, history: link.history)
+        if hasMarker, let placement = placements[node], !placement.isAway {
+            Marker.appendRead(key: placement.key, to: &part.commands)
+            part.marker = markerCheckpoint(node)
         }
         return part
     }
 
+    /// The marker's new value comes last.
+    func end(_ part: inout Part) {
+        guard let marker = part.marker, let placement = placements[part.node] else { return }
+        CheckpointRecord.appendWrite(of: marker, key: placement.key, to: &part.commands)
+        placements[part.node]?.pending.append(marker)
+    }
+
     /// A write of a key.
-    private func append(
-        key unit: Int, _ work: ClusterWork, _ encoder: CommandEncoder, to commands: inout RedisCommandBatch
+    ///
+    /// - Parameter mayUpdate: a hash that is known to have these fields may be given their values alone.
+    func append(
+        _ write: SinkWrite, mayUpdate: Bool, _ encoder: CommandEncoder, to commands: inout RedisCommandBatch
     ) {
-        guard let index = work.units[unit].writes.last else { return }
-        let write = work.write(index)
         guard write.isTransaction else { return encoder.append(write, to: &commands) }
-        if case .replaceHash(let key, let fields) = write, shapes.remember(key, fields),
-            work.isFresh, !work.units[unit].isAsking
-        {
+        if case .replaceHash(let key, let fields) = write, shapes.remember(key, fields), mayUpdate {
             encoder.appendUpdate(ofHash: key, fields, to: &commands)
         } else {
             // The next write without a lifetime has to replace it, or it would go with this one.

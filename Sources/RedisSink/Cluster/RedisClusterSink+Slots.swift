@@ -268,6 +268,8 @@ extension RedisClusterSink {
 
     /// Delivery is to go back for these slots; what the others have stays done.
     private func goBack(_ losses: [HashSlot: Int64], _ work: ClusterWork?) {
+        // Of what has no units yet nothing was sent.
+        let work = work.flatMap { $0.isPlanned ? $0 : nil }
         let unsettled = work?.unsettledSlots ?? []
         let done = work.map { $0.batch.isReplay ? confirmed : $0.batch.offsets.upperBound } ?? confirmed
         var positions = ahead ?? [Int64](repeating: 0, count: HashSlot.count)

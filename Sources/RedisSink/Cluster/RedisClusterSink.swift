@@ -109,7 +109,8 @@ public actor RedisClusterSink: ChangeSink {
     }
 
     public func deliver(_ batch: MappedBatch) async throws -> DeliveryOutcome {
-        var work = ClusterWork(batch, ahead: ahead)
+        var work = ClusterWork(batch)
+        if !goesStraight(batch) { work.plan(ahead: ahead) }
         var quickRounds = 0
         while true {
             try Task.checkCancellation()
@@ -121,7 +122,10 @@ public actor RedisClusterSink: ChangeSink {
                 // Nodes that get nothing are heard every second all the same.
                 let isForAll = .now - lastMarked >= RedisClusterSink.lookInterval
                 if isForAll { lastMarked = .now }
-                let round = try await send(&work, encoder, isForAll: isForAll)
+                let round =
+                    work.isPlanned
+                    ? try await send(&work, encoder, isForAll: isForAll)
+                    : try await sendStraight(&work, encoder, isForAll: isForAll)
                 if let cause = round.cause { try await wait(cause) }
                 quickRounds = round.isRedirected ? quickRounds + 1 : 0
                 if quickRounds > RedisClusterSink.quickRounds, work.isOpen {
