@@ -21,6 +21,14 @@ public protocol ChangeSink: Sendable {
     /// whether the checkpoint is still ours. Returns the offset to go back to where it is not.
     func idle() async throws -> Int64?
 
+    /// After a start: all before `offset` counts as delivered from now on, and nothing else. Durable when it returns.
+    ///
+    /// Backwards, what was sent before is sent again; what is there already is not refused.
+    func reset(to offset: Int64) async throws
+
+    /// After a start: removes the checkpoint, and what is remembered beside it. The sink is not used any more.
+    func discard() async throws
+
     /// After a start: the dead letters that the last replay is known to have written. It may have ended before it
     /// could note them.
     func replayedLetters() async throws -> [ReplayedLetter]
@@ -83,6 +91,16 @@ public struct SinkContext: Sendable {
         self.repeatSnapshot = repeatSnapshot
     }
 
+    /// Of the log's one writer.
+    init(_ log: PipelineLog, sink: String, takeOver: Bool, _ feed: DeliveryFeed) {
+        self.init(
+            logID: log.logID, generations: log.generations, startOffset: log.startOffset,
+            endOffset: log.tail.value, takeOver: takeOver,
+            offset: { try await feed.offset(atOrAfter: $0) },
+            startGeneration: { try await log.startGeneration(above: $0) },
+            repeatSnapshot: { try await log.oweSnapshot(to: sink) })
+    }
+
     // The log of this moment: a sink that comes late, or goes back while it runs, needs the newest.
 
     public var generations: [Generation] { currentGenerations() }
@@ -114,8 +132,9 @@ public struct MappedBatch: Sendable {
     public var settled: Zxid
     /// Generation of the last change of the stretch.
     public var generation: UInt16
-    /// In a replay the numbers of the dead letters that the changes come from, in their order; empty otherwise. A
-    /// replay is no part of the stretch: positions stay, and stream entries take the next free ID.
+    /// A replay is no part of the stretch: positions stay, and stream entries take the next free ID.
+    public var isReplay = false
+    /// In a replay of dead letters their numbers, one for each change; empty otherwise.
     public var letters: [Int64] = []
 
     public init(offsets: Range<Int64>, changes: [MappedChange], settled: Zxid, generation: UInt16) {
@@ -124,8 +143,6 @@ public struct MappedBatch: Sendable {
         self.settled = settled
         self.generation = generation
     }
-
-    public var isReplay: Bool { !letters.isEmpty }
 }
 
 /// One change and its writes.
@@ -175,6 +192,18 @@ public struct Checkpoint: Sendable, Hashable {
         self.floor = floor
         self.owner = owner
         self.written = written
+    }
+}
+
+extension Checkpoint {
+    /// All before `offset` counts as delivered. What was sent stays known as sent: it may be there already.
+    public mutating func reset(to offset: Int64, _ context: SinkContext) {
+        confirmed = offset
+        if offset > sent {
+            sent = offset
+            generation = max(generation, context.generation(of: max(offset - 1, 0)))
+        }
+        written = wallClockMilliseconds()
     }
 }
 

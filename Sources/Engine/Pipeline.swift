@@ -170,12 +170,13 @@ public struct Pipeline: Sendable {
         _ sink: SinkSetup, _ index: Int, _ log: PipelineLog, _ deadLetters: DeadLetters,
         _ progress: SinkProgress
     ) -> Delivery {
-        Delivery(
-            name: sink.name, sink: sink.sink,
-            feed: DeliveryFeed(
-                directory: setup.directory, mapper: setup.mapper, sinkIndex: index, sinkName: sink.name,
-                stateful: setup.mapper.stateful),
-            log: log, deadLetters: deadLetters, takeOver: setup.takesOver,
+        let feed = DeliveryFeed(
+            directory: setup.directory, mapper: setup.mapper, sinkIndex: index, sinkName: sink.name,
+            stateful: setup.mapper.stateful)
+        return Delivery(
+            name: sink.name, sink: sink.sink, feed: feed,
+            context: SinkContext(log, sink: sink.name, takeOver: setup.takesOver, feed), tail: log.tail,
+            takeRejections: { try await deadLetters.take($0, $1, sink: sink.name) },
             hurries: setup.stopsWhenCaughtUp, progress: progress, logger: logger)
     }
 

@@ -101,3 +101,15 @@ public func firstOf<Value: Sendable>(
         return value
     }
 }
+
+/// The result of a step; the error where it takes longer.
+func within<Value: Sendable>(
+    _ limit: Duration, _ step: @escaping @Sendable () async throws -> Value, else error: PipelineError
+) async throws -> Value {
+    try await firstOf(
+        step,
+        or: {
+            try await Task.sleep(for: limit)
+            throw error
+        })
+}

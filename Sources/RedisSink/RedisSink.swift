@@ -10,12 +10,12 @@ public actor RedisSink: ChangeSink {
     let key: String
     private let client: RedisClient
     private let logger: Logger
-    private var context: SinkContext?
+    var context: SinkContext?
     private var link: RedisConnection?
     /// The checkpoint as Redis holds it, as far as we know.
-    private var stored: Checkpoint?
+    var stored: Checkpoint?
     /// Confirmed by the engine, to be written with the next transaction.
-    private var confirmed: Int64 = 0
+    var confirmed: Int64 = 0
     private let guardian: StreamGuard
     /// Offsets below it have been sent before.
     private var resendBelow: Int64 = 0
@@ -259,7 +259,7 @@ public actor RedisSink: ChangeSink {
     }
 
     /// Writes a checkpoint without data; `false` where somebody else wrote it first.
-    private func write(_ checkpoint: Checkpoint, _ connection: RedisConnection) async throws -> Bool {
+    func write(_ checkpoint: Checkpoint, _ connection: RedisConnection) async throws -> Bool {
         let transaction = Transaction(
             [], excluding: [], checkpoint: checkpoint, key: key,
             encoder: CommandEncoder(trim: nil, usesServerIDs: false), isFenced: configuration.isFenced)
@@ -341,14 +341,14 @@ public actor RedisSink: ChangeSink {
 
     // MARK: Connection
 
-    private enum Attachment {
+    enum Attachment {
         case ready(RedisConnection)
         case rewound(Int64)
     }
 
     /// The connection with the watch set on it. After a reconnect the checkpoint is read first: the server may
     /// be another one, or have lost something.
-    private func attached() async throws -> Attachment {
+    func attached() async throws -> Attachment {
         if let link, !link.isClosed { return .ready(link) }
         let connection = try await connect()
         if let offset = try await examine(read(connection, watching: true), connection) {
@@ -372,7 +372,7 @@ public actor RedisSink: ChangeSink {
         return connection
     }
 
-    private func lost(_ error: RedisError) async throws {
+    func lost(_ error: RedisError) async throws {
         try Task.checkCancellation()
         if backoff.isFirst { logger.warning("Redis: \(error); trying again") }
         await link?.close()

@@ -10,7 +10,7 @@ extension StreamGuard {
     func place(
         _ batch: MappedBatch, _ context: SinkContext, _ reader: some KeyReader, basis: (Bytes) -> Checkpoint
     ) async throws -> ReplayPlacements? {
-        guard batch.isReplay, !usesServerIDs else { return nil }
+        guard !batch.letters.isEmpty, !usesServerIDs else { return nil }
         if let placements, placements.letters == batch.letters { return placements }
         var keys: [Bytes] = []
         for change in batch.changes {
@@ -50,7 +50,7 @@ extension StreamGuard {
         _ errors: [Int: RedisServerError], _ batch: MappedBatch, _ reader: some KeyReader
     ) async throws -> [Int: RedisServerError] {
         var real = errors
-        for (index, error) in errors where error.isOfAnEntryBelow {
+        for (index, error) in errors where error.isOfAnEntryBelow && batch.letters.indices.contains(index) {
             let places = placements?.places.filter { $0.number == batch.letters[index] } ?? []
             if try await StreamGuard.holds(places, reader) { real[index] = nil }
         }

@@ -22,6 +22,18 @@ struct RunOptions {
     var resyncs = true
     /// Likewise.
     var isFenced = true
+    /// Sinks write somewhere else, under another name.
+    var replay: ReplayTarget?
+    /// A sink without a checkpoint begins with the log's start, whatever the definition says.
+    var startsAtEarliest = false
+}
+
+/// Where a replay goes.
+struct ReplayTarget {
+    /// Instead of the sinks' own Redis; `nil` for the same.
+    var redisURL: String?
+    /// Behind the sinks' names in those of the checkpoints.
+    var suffix: String
 }
 
 /// Makes the parts of a pipeline from its definition. The one place that knows every kind of source and sink.
@@ -104,7 +116,8 @@ struct Assembly {
         switch sink.specification.write {
         case .stdout:
             made = StandardOutputSink(
-                pipeline: definition.name, store: FileCheckpointStore(log: directory, sink: sink.name),
+                pipeline: definition.name,
+                store: FileCheckpointStore(log: directory, sink: checkpointName(sink)),
                 onMissingCheckpoint: missingCheckpoint(sink))
         case .stream, .string, .hash, .set, .sortedSet, .children:
             made = try redisSink(sink, logger)
@@ -114,7 +127,7 @@ struct Assembly {
 
     private func redisSink(_ sink: SinkDefinition, _ logger: Logger) throws -> any ChangeSink {
         var configuration = RedisSink.Configuration(
-            pipeline: definition.name, sink: sink.name, redis: try redis(sink),
+            pipeline: definition.name, sink: checkpointName(sink), redis: try redis(sink),
             onMissingCheckpoint: missingCheckpoint(sink), owner: Assembly.owner)
         if case .stream(let stream) = sink.specification.write { configuration.stream = stream }
         if sink.specification.remembersAddresses(definition.transform) {
@@ -128,21 +141,38 @@ struct Assembly {
         if configuration.redis.endpoint.clusterSeeds == nil {
             return RedisSink(configuration, logger: logger)
         }
+        // `validate` has seen to it for the sink's own URL.
+        if configuration.maxRemembered != nil || sink.specification.write == .children {
+            throw PipelineError.failed(
+                "sink \(sink.name) has to remember what its znodes have written, or writes lists, and cannot do that in a "
+                    + "cluster: \(configuration.redis.endpoint)")
+        }
         return try RedisClusterSink(configuration, logger: logger)
     }
 
     private func checkpointStore(_ sink: SinkDefinition) throws -> any CheckpointStore {
-        if sink.redisURL == nil { return FileCheckpointStore(log: directory, sink: sink.name) }
+        if sink.redisURL == nil { return FileCheckpointStore(log: directory, sink: checkpointName(sink)) }
         let redis = try redis(sink)
         if redis.endpoint.clusterSeeds == nil {
-            return RedisCheckpointStore(redis, pipeline: definition.name, sink: sink.name)
+            return RedisCheckpointStore(redis, pipeline: definition.name, sink: checkpointName(sink))
         }
         let writesStreams = if case .stream = sink.specification.write { true } else { false }
         return RedisClusterCheckpointStore(
-            redis, pipeline: definition.name, sink: sink.name, writesStreams: writesStreams)
+            redis, pipeline: definition.name, sink: checkpointName(sink), writesStreams: writesStreams)
+    }
+
+    private func checkpointName(_ sink: SinkDefinition) -> String {
+        sink.name + (options.replay?.suffix ?? "")
     }
 
     private func redis(_ sink: SinkDefinition) throws -> RedisConfiguration {
+        if let url = options.replay?.redisURL {
+            do {
+                return RedisConfiguration(endpoint: try RedisEndpoint(parsing: url))
+            } catch {
+                throw PipelineError.unavailable("--into: \(error)")
+            }
+        }
         do {
             return RedisConfiguration(endpoint: try RedisEndpoint(parsing: sink.redisURL ?? ""))
         } catch {
@@ -151,7 +181,8 @@ struct Assembly {
     }
 
     private func missingCheckpoint(_ sink: SinkDefinition) -> MissingCheckpoint {
-        switch sink.onMissingCheckpoint {
+        if options.startsAtEarliest || options.replay != nil { return .earliest }
+        return switch sink.onMissingCheckpoint {
         case .earliest: .earliest
         case .latest: .latest
         case .stop: .stop

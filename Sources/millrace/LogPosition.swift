@@ -30,6 +30,14 @@ enum LogPosition: ExpressibleByArgument, Equatable {
         }
     }
 
+    /// Whether it depends on when changes were captured.
+    var isTime: Bool {
+        switch self {
+        case .time, .ago: true
+        case .earliest, .latest, .offset: false
+        }
+    }
+
     /// The offset in a log of today. Throws `LogError`.
     func offset(in directory: FilePath) throws(LogError) -> Int64 {
         switch self {

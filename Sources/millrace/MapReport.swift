@@ -107,7 +107,7 @@ struct MapReport {
         return document.text
     }
 
-    private static func add(_ form: WriteForm, to document: inout JSONBytes) {
+    static func add(_ form: WriteForm, to document: inout JSONBytes) {
         func text(_ bytes: Bytes) -> String { String(decoding: bytes, as: UTF8.self) }
         document.open()
         if let key = form.key { document.field("key", text(key)) }

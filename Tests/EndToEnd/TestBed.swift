@@ -112,8 +112,19 @@ struct TestBed {
         return process.output
     }
 
-    /// What redis-cli prints.
+    /// What redis-cli prints. In a cluster the first argument behind the command is the key.
     func redis(_ arguments: [String]) async throws -> RESPValue {
+        if cluster != nil {
+            let cluster = try RedisCluster(
+                configuration: RedisConfiguration(endpoint: try RedisEndpoint(parsing: redisURL)),
+                logger: quietLogger)
+            var batch = RedisCommandBatch()
+            batch.append(arguments)
+            let replies = try await cluster.send(
+                batch, to: HashSlot(of: arguments[1]), deadline: .now + .seconds(10))
+            await cluster.close()
+            return try #require(replies.first)
+        }
         let connection = try await RedisConnection.connect(
             RedisConfiguration(endpoint: try RedisEndpoint(parsing: redisURL)), logger: quietLogger)
         var batch = RedisCommandBatch()

@@ -146,11 +146,7 @@ public actor DeadLetterReplay {
                 "\(sink.checkpoints.place): there is no checkpoint; the next run delivers to sink \(sink.name) anew"
             )
         }
-        let context = SinkContext(
-            logID: log.logID, generations: log.generations, startOffset: log.startOffset,
-            endOffset: log.tail.value, takeOver: false, offset: { try await feed.offset(atOrAfter: $0) },
-            startGeneration: { try await log.startGeneration(above: $0) },
-            repeatSnapshot: { try await log.oweSnapshot(to: sink.name) })
+        let context = SinkContext(log, sink: sink.name, takeOver: false, feed)
         let position = try await within(sink.name) { try await sink.sink.start(context) }
         return Target(
             index: index, setup: sink, feed: feed, logStart: context.startOffset, logEnd: log.tail.value,
@@ -230,6 +226,7 @@ public actor DeadLetterReplay {
         if notes == nil { return letters }
         var batch = MappedBatch(
             offsets: 0..<0, changes: letters.map(\.mapped), settled: .none, generation: 0)
+        batch.isReplay = true
         batch.letters = letters.map(\.letter.number)
         let sink = target.setup
         let outcome = try await within(sink.name) { [batch] in try await sink.sink.deliver(batch) }
@@ -280,13 +277,10 @@ public actor DeadLetterReplay {
     private func within<Value: Sendable>(
         _ sink: String, _ step: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
-        try await firstOf(
-            step,
-            or: {
-                try await Task.sleep(for: DeadLetterReplay.stepTimeout)
-                throw PipelineError.unavailable(
-                    "sink \(sink) did not take it within \(DeadLetterReplay.stepTimeout); replay again later")
-            })
+        try await Engine.within(
+            DeadLetterReplay.stepTimeout, step,
+            else: .unavailable(
+                "sink \(sink) did not take it within \(DeadLetterReplay.stepTimeout); replay again later"))
     }
 }
 

@@ -8,11 +8,16 @@ struct Delivery: Sendable {
     let name: String
     let sink: any ChangeSink
     let feed: DeliveryFeed
-    let log: PipelineLog
-    let deadLetters: DeadLetters
-    let takeOver: Bool
+    /// The log as the sink sees it.
+    let context: SinkContext
+    /// The end of what may be delivered.
+    let tail: Watermark
+    /// Takes what no rule could map, and what the sink has refused; durable when it returns.
+    let takeRejections: @Sendable (_ failures: [Rejection], _ refused: [Rejection]) async throws -> Void
     /// Whether what is held back has its turn as soon as nothing else has: nobody waits for more.
     let hurries: Bool
+    /// Waits before so many changes are delivered: a replay that is to be slow.
+    var pace: @Sendable (_ changes: Int) async throws -> Void = { _ in }
     let progress: SinkProgress
     let logger: Logger
 
@@ -20,7 +25,7 @@ struct Delivery: Sendable {
     private static let idleInterval = Duration.seconds(1)
 
     func run() async throws {
-        var position = try await sink.start(context())
+        var position = try await sink.start(context)
         progress.confirmed.set(position)
         try await feed.seek(to: position)
         logger.info("delivery starts", metadata: ["sink": "\(name)", "offset": "\(position)"])
@@ -32,8 +37,8 @@ struct Delivery: Sendable {
             if let ready = prepared {
                 portion = ready
             } else {
-                let isLast = hurries || log.tail.isFinished
-                portion = try await feed.next(below: log.tail.value, isLast: isLast)
+                let isLast = hurries || tail.isFinished
+                portion = try await feed.next(below: tail.value, isLast: isLast)
             }
             prepared = nil
             guard let portion else {
@@ -43,18 +48,19 @@ struct Delivery: Sendable {
                     continue
                 }
                 progress.confirmed.set(min(position, heldBack ?? .max))
-                if log.tail.isFinished, log.tail.value <= position, heldBack == nil { return }
+                if tail.isFinished, tail.value <= position, heldBack == nil { return }
                 let wait = min(Delivery.idleInterval, await feed.timeUntilDue() ?? Delivery.idleInterval)
-                _ = try await log.tail.wait(until: position + 1, timeout: wait)
+                _ = try await tail.wait(until: position + 1, timeout: wait)
                 continue
             }
             if let gap = portion.gap { try await bridge(gap) }
-            async let following = feed.next(below: log.tail.value)
+            try await pace(portion.batch.changes.count)
+            async let following = feed.next(below: tail.value)
             let outcome = try await sink.deliver(portion.batch)
             prepared = try await following
             switch outcome {
             case .delivered(let refused):
-                try await deadLetters.take(portion.failures, refused, sink: name)
+                try await takeRejections(portion.failures, refused)
                 if !refused.isEmpty { await feed.forget(refused) }
                 // The transaction that has just gone through has confirmed everything before it.
                 progress.confirmed.set(min(portion.batch.offsets.lowerBound, heldBack ?? .max))
@@ -70,17 +76,8 @@ struct Delivery: Sendable {
         }
     }
 
-    private func context() -> SinkContext {
-        SinkContext(
-            logID: log.logID, generations: log.generations, startOffset: log.startOffset,
-            endOffset: log.tail.value, takeOver: takeOver,
-            offset: { try await feed.offset(atOrAfter: $0) },
-            startGeneration: { try await log.startGeneration(above: $0) },
-            repeatSnapshot: { try await log.oweSnapshot(to: name) })
-    }
-
     private func rewind(to offset: Int64) async throws -> Int64 {
-        let start = log.startOffset
+        let start = context.startOffset
         let target = max(offset, start)
         if offset < start { try await bridge(offset..<start) }
         logger.warning(
@@ -96,6 +93,6 @@ struct Delivery: Sendable {
         logger.error(
             "the log no longer holds what the sink has not taken; every live node follows once more",
             metadata: ["sink": "\(name)", "offset": "\(gap.lowerBound)", "log_start": "\(gap.upperBound)"])
-        try await log.oweSnapshot(to: name)
+        try await context.repeatSnapshot()
     }
 }

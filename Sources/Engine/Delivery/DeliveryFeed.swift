@@ -18,6 +18,8 @@ actor DeliveryFeed {
     private var settled = Zxid.none
     private var gap: Range<Int64>?
     private var gates: ChangeGates
+    /// In a replay.
+    private let selection: ReplaySelection?
     /// Behind what was handed out, and its generation.
     private var position: Int64 = 0
     private var generation: UInt16 = 0
@@ -39,13 +41,15 @@ actor DeliveryFeed {
     }
 
     /// Changes handed out at once: a transaction that keeps a Redis for a few milliseconds.
-    private static let portionChanges = 2000
+    private static let portionChanges: Int64 = 2000
     private static let portionBytes = 1 << 20
 
     init(
-        directory: FilePath, mapper: Mapper, sinkIndex: Int, sinkName: String, stateful: [StatefulStage] = []
+        directory: FilePath, mapper: Mapper, sinkIndex: Int, sinkName: String, stateful: [StatefulStage] = [],
+        selection: ReplaySelection? = nil
     ) {
         gates = ChangeGates(stateful)
+        self.selection = selection
         self.directory = directory
         self.mapper = mapper
         self.sinkIndex = sinkIndex
@@ -113,11 +117,14 @@ actor DeliveryFeed {
         let held = gates.oldestHeld
         var changes = gates.release(isLast && queue.isEmpty, at: now)
         let isReleased = !changes.isEmpty || gates.oldestHeld != held
-        guard let start = queue.first?.mapped.offset ?? (isReleased ? position : nil) else { return nil }
+        guard let start = queue.first?.mapped.offset ?? (isReleased ? position : nil) else {
+            return remainder()
+        }
         var failures: [Rejection] = []
         var bytes = changes.reduce(0) { $0 + $1.byteCount }
         var end = start
-        while let item = queue.first, end - start < DeliveryFeed.portionChanges,
+        let most = selection?.portionChanges ?? DeliveryFeed.portionChanges
+        while let item = queue.first, end - start < most,
             bytes < DeliveryFeed.portionBytes
         {
             queue.removeFirst()
@@ -146,16 +153,28 @@ actor DeliveryFeed {
         return Portion(batch: batch, failures: failures, gap: gap, heldBack: gates.oldestHeld)
     }
 
+    /// The end of a replay's stretch, where the log has nothing there (a repair has taken it out).
+    private func remainder() -> Portion? {
+        guard let end = selection?.offsets.upperBound, position < end else { return nil }
+        defer { position = end }
+        let batch = MappedBatch(
+            offsets: position..<end, changes: [], settled: .none, generation: generation)
+        return Portion(batch: batch, failures: [], gap: nil, heldBack: gates.oldestHeld)
+    }
+
     /// Reads batches of the log until a portion is full or the limit is reached.
     private func fill(below limit: Int64) throws(LogError) {
         var items: [FeedItem] = []
         var bytes = 0
-        while items.count < DeliveryFeed.portionChanges, bytes < DeliveryFeed.portionBytes,
-            let batch = try read(below: limit)
+        // A replay may end inside a batch.
+        let limit = selection == nil ? limit : .max
+        let end = selection?.offsets.upperBound ?? .max
+        while items.count < Int(DeliveryFeed.portionChanges), bytes < DeliveryFeed.portionBytes,
+            reader?.nextOffset ?? end < end, let batch = try read(below: limit)
         {
             do {
                 try batch.forEach { record in
-                    guard record.type == RecordType.change else { return }
+                    guard record.type == RecordType.change, record.offset < end else { return }
                     let change = try ChangeCodec.decode(record.payload)
                     bytes += record.payload.count
                     items.append(map(change, offset: record.offset, generation: batch.generation))
@@ -184,9 +203,10 @@ actor DeliveryFeed {
     private func map(_ change: Change, offset: Int64, generation: UInt16) -> FeedItem {
         var mapped = MappedChange(change, offset: offset, generation: generation, writes: [])
         if let only = change.onlyFor, only != sinkName { return FeedItem(mapped: mapped) }
+        if let selection, !selection.contains(change, offset: offset) { return FeedItem(mapped: mapped) }
         switch mapper.map(change, offset: offset, sink: sinkIndex) {
         case .writes(let writes):
-            mapped.writes = writes
+            mapped.writes = selection.map { $0.prefixed(writes) } ?? writes
         case .dropped:
             break
         case .failed(let error):

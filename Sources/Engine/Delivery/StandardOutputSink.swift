@@ -103,6 +103,17 @@ public actor StandardOutputSink: ChangeSink {
         if ContinuousClock.now - lastWritten >= StandardOutputSink.writeInterval { try? save() }
     }
 
+    public func reset(to offset: Int64) async throws {
+        checkpoint?.confirmed = offset
+        checkpoint?.sent = offset
+        try save()
+    }
+
+    public func discard() async throws {
+        checkpoint = nil
+        try store.remove()
+    }
+
     public func idle() async throws -> Int64? {
         if checkpoint?.confirmed != savedConfirmed { try save() }
         return nil
@@ -154,6 +165,14 @@ public struct FileCheckpointStore: CheckpointStore {
                 written: try reader.integer(Int64.self))
         } catch {
             throw .failed("\(path) is no checkpoint (\(error)); remove it to deliver the log from its start")
+        }
+    }
+
+    func remove() throws(PipelineError) {
+        do {
+            try AtomicFile.remove(path)
+        } catch {
+            throw PipelineError(log: error)
         }
     }
 

@@ -51,12 +51,17 @@ struct KnownStateStore {
         for old in offsets().dropLast(2) { try AtomicFile.remove(file(old)) }
     }
 
-    /// The newest usable state and the records after it.
-    ///
-    /// A state that lies beyond the end, is damaged or belongs to another log is passed over.
+    /// The newest usable state and the records after it, for the log's writer.
     func recover(upTo end: Int64, position: [UInt8]) throws(LogError) -> RecoveredCapture {
         // One beyond the end speaks of a history that is lost: once the log has grown past it, it would be believed.
         for stale in offsets() where stale > end { try AtomicFile.remove(file(stale)) }
+        return try read(upTo: end, position: position)
+    }
+
+    /// The same, for those who only look.
+    ///
+    /// A state that lies beyond the end, is damaged or belongs to another log is passed over.
+    func read(upTo end: Int64, position: [UInt8]) throws(LogError) -> RecoveredCapture {
         let start = try LogDirectory.startOffset(logDirectory)
         var known = KnownState()
         var from = start

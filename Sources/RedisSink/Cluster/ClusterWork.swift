@@ -138,7 +138,9 @@ struct ClusterWork {
         guard !undone.isEmpty else { return }
         plan(ahead: nil)
         for unit in units.indices {
-            while let last = units[unit].writes.last, refused[last] != nil { _ = units[unit].writes.popLast() }
+            while let last = units[unit].writes.last, refused[last] != nil {
+                _ = units[unit].writes.popLast()
+            }
             units[unit].isOpen = units[unit].writes.last.map(undone.contains) ?? false
         }
     }
