@@ -1,4 +1,6 @@
 import ArgumentParser
+import Glibc
+import JQ
 
 /// The command line. Exit codes: 0 done; 1 failed while running, a difference or damage; 2 the definition is
 /// wrong; 3 a server, a file or a permission is missing; 64 wrong usage.
@@ -12,4 +14,11 @@ struct Millrace: AsyncParsableCommand {
             Run.self, Validate.self, TestCommand.self, MapCommand.self, ReplayCommand.self, Offsets.self,
             Log.self, DeadLettersCommand.self, Create.self,
         ])
+
+    static func main() async {
+        // No subcommand, since nobody is to call it: what this program starts itself as where a definition has jq.
+        if CommandLine.arguments.dropFirst() == [JQWorker.argument] { Glibc.exit(JQWorker.serve()) }
+        JQWorker.executable = "/proc/self/exe"
+        await main(nil)
+    }
 }
