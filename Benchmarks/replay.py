@@ -31,10 +31,10 @@ class Bench(common.Bench):
                        "admin.enableServer=false\nmaxClientCnxns=0\n")
         self.start([argument.replace("512m", "2g") for argument in common.JAVA] + [self.work + "/zoo.cfg"], "zookeeper")
         self.own, self.other = self.start_redis("own")[0], self.start_redis("other")[0]
-        self.urls = {"own": f"redis://127.0.0.1:{self.own}/0", "other": f"redis://127.0.0.1:{self.other}/0"}
+        self.urls = {"one": f"redis://127.0.0.1:{self.own}/0", "other": f"redis://127.0.0.1:{self.other}/0"}
         time.sleep(2)
 
-    def millrace(self, *arguments, target="own"):
+    def millrace(self, *arguments, target="one"):
         begin = time.perf_counter()
         result = subprocess.run([common.MILLRACE, *arguments], cwd=self.work, env=self.environment(self.work + "/full", target),
                                 capture_output=True, text=True)
