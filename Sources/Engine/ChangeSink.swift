@@ -114,8 +114,9 @@ public struct MappedBatch: Sendable {
     public var settled: Zxid
     /// Generation of the last change of the stretch.
     public var generation: UInt16
-    /// In a replay the numbers of the dead letters that the changes come from, in their order; empty otherwise. A
-    /// replay is no part of the stretch: positions stay, and stream entries take the next free ID.
+    /// No part of the log's stretch: positions stay, and stream entries take the next free ID.
+    public var isReplay = false
+    /// In a replay of dead letters their numbers, in the order of the changes; empty otherwise.
     public var letters: [Int64] = []
 
     public init(offsets: Range<Int64>, changes: [MappedChange], settled: Zxid, generation: UInt16) {
@@ -124,8 +125,6 @@ public struct MappedBatch: Sendable {
         self.settled = settled
         self.generation = generation
     }
-
-    public var isReplay: Bool { !letters.isEmpty }
 }
 
 /// One change and its writes.

@@ -10,7 +10,7 @@ struct Millrace: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             Run.self, Validate.self, TestCommand.self, MapCommand.self, Offsets.self, Log.self,
-            DeadLettersCommand.self,
+            DeadLettersCommand.self, VerifyCommand.self,
             Create.self,
         ])
 }

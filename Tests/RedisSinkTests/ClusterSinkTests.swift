@@ -295,6 +295,7 @@ import Testing
             }
             var replay = MappedBatch(
                 offsets: 0..<0, changes: [entry(3), entry(4)], settled: .none, generation: 0)
+            replay.isReplay = true
             replay.letters = [0, 1]
             for _ in 0..<2 { #expect(try await driver.sink.deliver(replay).refused.isEmpty) }
             for number: Int64 in [3, 4] {

@@ -14,6 +14,7 @@ import Testing
                 offset: offset, generation: 0, writes: keys.map { .streamAdd(key: $0, fields: []) })
         }
         var batch = MappedBatch(offsets: 0..<0, changes: changes, settled: .none, generation: 0)
+        batch.isReplay = true
         batch.letters = [0, 3]
         return batch
     }

@@ -230,6 +230,7 @@ public actor DeadLetterReplay {
         if notes == nil { return letters }
         var batch = MappedBatch(
             offsets: 0..<0, changes: letters.map(\.mapped), settled: .none, generation: 0)
+        batch.isReplay = true
         batch.letters = letters.map(\.letter.number)
         let sink = target.setup
         let outcome = try await within(sink.name) { [batch] in try await sink.sink.deliver(batch) }
