@@ -67,7 +67,8 @@ public actor ZooKeeperTree: TreeReader {
     public func next() async throws -> [TreeNode] {
         nodes = []
         var bytes = 0
-        while nodes.count < ZooKeeperTree.portionNodes, bytes < ZooKeeperTree.portionBytes, !queue.isWalkDone {
+        while nodes.count < ZooKeeperTree.portionNodes, bytes < ZooKeeperTree.portionBytes, !queue.isWalkDone
+        {
             if isAttached { client.send(queue.take()) }
             let before = nodes.count
             for event in try await client.nextEvents(timeout: ZooKeeperTree.tick) { try handle(event) }

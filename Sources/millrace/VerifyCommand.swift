@@ -5,6 +5,7 @@ import Logging
 import Mapping
 import PipelineDefinition
 import Synchronization
+import SystemPackage
 import ZooKeeperSource
 
 struct VerifyCommand: AsyncParsableCommand {
@@ -71,7 +72,8 @@ struct VerifyCommand: AsyncParsableCommand {
             targets.append(
                 VerifyTarget(
                     sink.specification, reader: reader,
-                    mayLackNodes: definition.source.snapshot == .never || sink.onMissingCheckpoint == .latest))
+                    mayLackNodes: definition.source.snapshot == .never || sink.onMissingCheckpoint == .latest)
+            )
         }
         var options = VerifyOptions(scope: definition.source.scope)
         options.limit = limit
@@ -114,7 +116,6 @@ private final class ProgressLine: Sendable {
     }
 
     private func write(_ text: String) {
-        fputs(text, stderr)
-        fflush(stderr)
+        _ = try? FileDescriptor.standardError.writeAll(text.utf8)
     }
 }

@@ -33,11 +33,13 @@ struct VerifyText {
         if left > 0 { lines.append("… and \(left) more (--limit)") }
         if !report.sinks.isEmpty { lines.append(table) }
         for sink in skipped {
-            lines.append("sink \(sink.name): skipped (\(sink.form): what it has written is history, not state)")
+            lines.append(
+                "sink \(sink.name): skipped (\(sink.form): what it has written is history, not state)")
         }
         for sink in report.sinks {
             if sink.unmapped > 0 {
-                lines.append("sink \(sink.name): \(sink.unmapped) nodes cannot be mapped and were not compared")
+                lines.append(
+                    "sink \(sink.name): \(sink.unmapped) nodes cannot be mapped and were not compared")
             }
             if sink.changing > 0 {
                 lines.append("sink \(sink.name): \(sink.changing) things change too often to be compared")

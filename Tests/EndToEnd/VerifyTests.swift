@@ -55,30 +55,41 @@ import ZooKeeperClient
             _ = try await bed.output("run", "--until-caught-up", file)
             let clean = try await bed.output("verify", file)
             #expect(clean.hasSuffix("\n16 nodes, no difference\n"), "\(clean)")
-            #expect(clean.contains("sink events: skipped (stream") && clean.contains("sink console: skipped (stdout"))
+            #expect(
+                clean.contains("sink events: skipped (stream")
+                    && clean.contains("sink console: skipped (stdout"))
             for line in ["strings", "hashes", "fields", "members", "scores", "lists", "owned"] {
                 #expect(clean.split(separator: "\n").contains { $0.hasPrefix(line) && $0.contains(" 12 ") })
             }
 
             for command in [
-                ["DEL", "s:a:1"], ["SET", "s:a:2", "other"], ["SET", "s:a:99", "x"], ["SET", "s:foreign", "x"],
+                ["DEL", "s:a:1"], ["SET", "s:a:2", "other"], ["SET", "s:a:99", "x"],
+                ["SET", "s:foreign", "x"],
                 ["HSET", "h:a:1", "more", "x"], ["HDEL", "h:a:2", "port"], ["HSET", "f:a", "99", "1"],
-                ["HSET", "f:a", "1", "7"], ["SADD", "m:a", "99"], ["SREM", "m:b", "1"], ["ZADD", "z:a", "5", "1"],
-                ["DEL", "z:c"], ["SET", "z:c", "x"], ["SET", "l:a", #"["1","2","77"]"#], ["SADD", "hosts", "stranger"],
+                ["HSET", "f:a", "1", "7"], ["SADD", "m:a", "99"], ["SREM", "m:b", "1"],
+                ["ZADD", "z:a", "5", "1"],
+                ["DEL", "z:c"], ["SET", "z:c", "x"], ["SET", "l:a", #"["1","2","77"]"#],
+                ["SADD", "hosts", "stranger"],
                 ["SREM", "hosts", "b2"],
             ] { _ = try await bed.redis(command) }
             let expected: Set = [
-                "missing strings s:a:1", "different strings s:a:2", "extra strings s:a:99", "different hashes h:a:1",
-                "different hashes h:a:2", "extra fields f:a 99", "different fields f:a 1", "extra members m:a 99",
+                "missing strings s:a:1", "different strings s:a:2", "extra strings s:a:99",
+                "different hashes h:a:1",
+                "different hashes h:a:2", "extra fields f:a 99", "different fields f:a 1",
+                "extra members m:a 99",
                 "missing members m:b 1", "different scores z:a 1", "different scores z:c 1",
-                "different scores z:c 2", "different scores z:c 3", "different scores z:c 4", "missing lists l:a 3",
+                "different scores z:c 2", "different scores z:c 3", "different scores z:c 4",
+                "missing lists l:a 3",
                 "missing lists l:a 4", "extra lists l:a 77", "missing owned hosts b2",
             ]
             let found = try await bed.differences(file)
-            #expect(Set(found.texts) == expected && found.texts.count == expected.count, "\(found.texts.sorted())")
+            #expect(
+                Set(found.texts) == expected && found.texts.count == expected.count, "\(found.texts.sorted())"
+            )
             #expect(found.status == 1)
             let text = try await bed.output("verify", file, "--limit", "1", status: 1)
-            #expect(text.contains("… and 17 more") && text.hasSuffix("\n16 nodes, 18 differences\n"), "\(text)")
+            #expect(
+                text.contains("… and 17 more") && text.hasSuffix("\n16 nodes, 18 differences\n"), "\(text)")
             let one = try await bed.output("verify", file, "--sink", "members", status: 1)
             #expect(
                 one.contains("missing members m:b member 1 (/t/b/1) expected \"\" found nothing\n"), "\(one)")
@@ -94,7 +105,8 @@ import ZooKeeperClient
             for field in ["p", "c", "l", "g"] { #expect(after[field] == before[field]) }
             #expect(after["e"].flatMap { Int($0) } == before["e"].flatMap { Int($0) }.map { $0 + 1 })
             _ = try await bed.redis("DEL", "z:c")
-            #expect(try await bed.output("verify", file, "--repair").hasSuffix("4 differences, all repaired\n"))
+            #expect(
+                try await bed.output("verify", file, "--repair").hasSuffix("4 differences, all repaired\n"))
             #expect(try await bed.output("verify", file).hasSuffix("\n16 nodes, no difference\n"))
             #expect(try await bed.redis("GET", "s:foreign").string == "x")
             #expect(try await bed.redis("SISMEMBER", "hosts", "stranger").int == 1)
@@ -122,10 +134,12 @@ import ZooKeeperClient
             let found = try await bed.differences(file)
             for text in [
                 "extra strings s:a:1", "extra fields f:a 1", "extra owned hosts a1", "missing lists l:a 5",
-                "missing owned hosts b9", "different hashes h:b:1", "extra owned hosts b1", "different scores z:b 1",
+                "missing owned hosts b9", "different hashes h:b:1", "extra owned hosts b1",
+                "different scores z:b 1",
             ] { #expect(found.texts.contains(text), "\(text) of \(found.texts.sorted())") }
             #expect(found.texts.count == 18 && Set(found.texts).count == 18, "\(found.texts.sorted())")
-            #expect(try await bed.output("verify", file, "--repair").hasSuffix("18 differences, all repaired\n"))
+            #expect(
+                try await bed.output("verify", file, "--repair").hasSuffix("18 differences, all repaired\n"))
             #expect(try await bed.output("verify", file).hasSuffix("\n16 nodes, no difference\n"))
             #expect(try await bed.redis("EXISTS", "s:a:1", "h:a:1").int == 0)
             #expect(try await bed.strings("SMEMBERS", "hosts").sorted().prefix(3) == ["a2", "a3", "a4"])
@@ -204,7 +218,8 @@ import ZooKeeperClient
             try await bed.withWriter { try await VerifyTests.create($0) }
             _ = try await bed.output("run", "--until-caught-up", file)
             try await bed.withWriter { writer in
-                _ = try await writer.setACL("/t/b", acl: [ACL([.admin, .write], scheme: "world", id: "anyone")])
+                _ = try await writer.setACL(
+                    "/t/b", acl: [ACL([.admin, .write], scheme: "world", id: "anyone")])
             }
             let hidden = try await bed.output("verify", file)
             #expect(hidden.contains("1 nodes may not be read; nothing below them was compared"), "\(hidden)")
@@ -274,7 +289,8 @@ import ZooKeeperClient
             ] {
                 var commands = RedisCommandBatch()
                 commands.append(command)
-                _ = try await cluster.send(commands, to: HashSlot(of: command[1]), deadline: .now + .seconds(10))
+                _ = try await cluster.send(
+                    commands, to: HashSlot(of: command[1]), deadline: .now + .seconds(10))
             }
             await cluster.close()
             let found = try await bed.differences(file)
@@ -284,7 +300,8 @@ import ZooKeeperClient
                     "extra strings s:c:98", "extra strings s:c:99", "missing strings s:a:1",
                     "missing strings s:b:2",
                 ], "\(found.texts)")
-            #expect(try await bed.output("verify", file, "--repair").hasSuffix("7 differences, all repaired\n"))
+            #expect(
+                try await bed.output("verify", file, "--repair").hasSuffix("7 differences, all repaired\n"))
             #expect(try await bed.output("verify", file).hasSuffix("\n16 nodes, no difference\n"))
         }
     }
@@ -310,7 +327,8 @@ import ZooKeeperClient
                         try await writer.multi(
                             (start..<start + 500).map { id in
                                 .create(
-                                    path: "/t/a/\(id)", data: Array(#"{"host":"\#(filler)\#(id)","port":1}"#.utf8))
+                                    path: "/t/a/\(id)",
+                                    data: Array(#"{"host":"\#(filler)\#(id)","port":1}"#.utf8))
                             })
                     }
                 }
@@ -322,7 +340,8 @@ import ZooKeeperClient
                 }
                 #expect(try await verify.exit() == 1, "\(verify.errors)")
                 #expect(
-                    verify.output.hasSuffix("\(range.upperBound + 2) nodes, \(2 * range.upperBound) differences\n"),
+                    verify.output.hasSuffix(
+                        "\(range.upperBound + 2) nodes, \(2 * range.upperBound) differences\n"),
                     "\(verify.output)")
                 peaks.append(peak)
             }

@@ -41,7 +41,8 @@ import Testing
     @Test func theValueAndNoOther() throws {
         let plain = try expecter()
         #expect(!plain.dependsOnOperation)
-        #expect(takes(plain, node("v"), text("v"), text("w"), .absent, .otherType) == [true, false, false, false])
+        #expect(
+            takes(plain, node("v"), text("v"), text("w"), .absent, .otherType) == [true, false, false, false])
         #expect(plain.live(TreeNode(path: "/b", data: [], stat: node("").stat), now: 0).items.isEmpty)
         let late = try expecter(mayLackNodes: true)
         #expect(takes(late, node("v"), text("v"), text("w"), .absent) == [true, false, true])
@@ -105,7 +106,8 @@ import Testing
         #expect(bytes.printable == #"a\x1b[2J\x0a\\é"#)
         #expect(([0xff, 0x61, 0x00] as Bytes).printable == #"\xffa\x00"#)
         let texts = ShownContent.texts(
-            .fields([[0x61]: [0x31], [0x62]: [0x32]]), .fields([[0x61]: [0x31], [0x62]: [0x33], [0x63]: [0x34]]))
+            .fields([[0x61]: [0x31], [0x62]: [0x32]]),
+            .fields([[0x61]: [0x31], [0x62]: [0x33], [0x63]: [0x34]]))
         #expect(texts.expected == #"{b="2"}"# && texts.found == #"{b="3" c="4"}"#)
         let long = ShownContent.texts(.value(Bytes(repeating: 0x61, count: 5000)), .absent)
         #expect((long.expected?.count ?? 0) < 300 && long.found == nil)

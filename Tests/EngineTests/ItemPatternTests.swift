@@ -23,13 +23,16 @@ import Testing
     }
 
     @Test func aKeyLeadsToItsPath() throws {
-        let pattern = try #require(ItemPattern(try sink(.hash, "svc:{s}:{i}"), try rules("/services/{s}/{i}")))
+        let pattern = try #require(
+            ItemPattern(try sink(.hash, "svc:{s}:{i}"), try rules("/services/{s}/{i}")))
         #expect(pattern.untold.isEmpty)
         #expect(String(decoding: pattern.glob, as: UTF8.self) == "svc:*:*")
         #expect(pattern.paths(of: item(.hash, "svc:api:1")) == ["/services/api/1"])
         // A colon may belong to either.
         #expect(
-            Set(pattern.paths(of: item(.hash, "svc:api:h:80"))) == ["/services/api/h:80", "/services/api:h/80"])
+            Set(pattern.paths(of: item(.hash, "svc:api:h:80"))) == [
+                "/services/api/h:80", "/services/api:h/80",
+            ])
         for other in ["svc:api", "svc::1", "svc:api:", "other:api:1", "svc:a/b:1", "svc:..:1"] {
             #expect(pattern.paths(of: item(.hash, other)).isEmpty, "\(other)")
         }
@@ -56,7 +59,8 @@ import Testing
 
     @Test func aFilterTellsNothing() throws {
         let all = try rules("/d/{interface}/{provider}")
-        let hashed = try #require(ItemPattern(try sink(.hash, "d:{interface}:{provider|hash:sha256:12}"), all))
+        let hashed = try #require(
+            ItemPattern(try sink(.hash, "d:{interface}:{provider|hash:sha256:12}"), all))
         #expect(!hashed.isTelling && hashed.untold == ["/d/{interface}/{provider}"])
         let both = try #require(ItemPattern(try sink(.hash, "{interface|lower}:{interface}:{provider}"), all))
         #expect(both.untold.isEmpty)

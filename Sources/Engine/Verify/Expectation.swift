@@ -73,7 +73,9 @@ struct Expectation {
     }
 
     /// - Parameter absents: by outcome, whether there may be nothing instead.
-    fileprivate init(_ outcomes: [(operation: ChangeModel.Operation, outcome: Outcome)], mayExpire: (Int64) -> Bool) {
+    fileprivate init(
+        _ outcomes: [(operation: ChangeModel.Operation, outcome: Outcome)], mayExpire: (Int64) -> Bool
+    ) {
         for case (_, .writes(let writes, let lifetime)) in outcomes {
             for (item, content) in writes {
                 let index = items.firstIndex { $0.item == item } ?? items.count
@@ -147,7 +149,9 @@ struct Expecter: Sendable {
     func writes(_ node: TreeNode) -> (change: Change, writes: [SinkWrite])? {
         for operation in [ChangeModel.Operation.read, node.stat.version > 0 ? .update : .create] {
             let change = change(operation, of: node)
-            if case .writes(let writes) = mapper.map(change, offset: 0, sink: sink) { return (change, writes) }
+            if case .writes(let writes) = mapper.map(change, offset: 0, sink: sink) {
+                return (change, writes)
+            }
         }
         return nil
     }

@@ -23,12 +23,14 @@ struct ItemPattern {
     init?(_ sink: SinkSpecification, _ transform: TransformSpecification) {
         guard let kind = SinkItem.Kind(sink), let key = sink.key else { return nil }
         let part = kind == .hashField ? sink.field : kind.isWhole ? nil : sink.member
-        guard !sink.remembersAddresses(transform), sink.addressTemplates.allSatisfy({ $0.template.isPathDetermined })
+        guard !sink.remembersAddresses(transform),
+            sink.addressTemplates.allSatisfy({ $0.template.isPathDetermined })
         else { return nil }
         self.kind = kind
         self.key = ItemPattern.pieces(key)
         self.part = part.map(ItemPattern.pieces) ?? []
-        let names = Set((self.key + self.part).compactMap { if case .name(let name) = $0 { name } else { nil } })
+        let names = Set(
+            (self.key + self.part).compactMap { if case .name(let name) = $0 { name } else { nil } })
         let matches = (transform.rules ?? []).filter { $0.to?.contains(sink.name) ?? true }.map(\.match)
         if names.contains(ItemPattern.path) {
             (rules, untold) = ([], [])
@@ -80,8 +82,11 @@ struct ItemPattern {
         for key in keys {
             for part in parts {
                 guard let names = ItemPattern.union(key, part) else { continue }
-                let found = names[ItemPattern.path].map { [$0] } ?? rules.compactMap { $0.path(filling: names) }
-                for path in found where PathPattern.isNodePath(path) && !paths.contains(path) { paths.append(path) }
+                let found =
+                    names[ItemPattern.path].map { [$0] } ?? rules.compactMap { $0.path(filling: names) }
+                for path in found where PathPattern.isNodePath(path) && !paths.contains(path) {
+                    paths.append(path)
+                }
                 if paths.count > ItemPattern.maximumPaths { return [] }
             }
         }
@@ -98,7 +103,8 @@ struct ItemPattern {
     }
 
     /// Every way in which a text can be made of the pieces; `nil` where they are too many.
-    private static func readings(of text: Bytes, _ pieces: [Piece], _ steps: inout Int) -> [[String: String]]? {
+    private static func readings(of text: Bytes, _ pieces: [Piece], _ steps: inout Int) -> [[String: String]]?
+    {
         var found: [[String: String]] = []
         var names: [String: String] = [:]
         guard read(text[...], pieces[...], &names, &found, &steps) else { return nil }
@@ -128,7 +134,9 @@ struct ItemPattern {
                 guard read(text.dropFirst(count), rest, &names, &found, &steps) else { return false }
                 continue
             }
-            guard count > 0, let value = String(validating: text.prefix(count), as: UTF8.self) else { continue }
+            guard count > 0, let value = String(validating: text.prefix(count), as: UTF8.self) else {
+                continue
+            }
             let known = names[name]
             guard known ?? value == value else { continue }
             names[name] = value

@@ -58,7 +58,8 @@ extension Verification {
         let deadline = ContinuousClock.now + Verification.deliveryTime
         for target in targets {
             while ContinuousClock.now < deadline {
-                let checkpoint = try await target.setup.checkpoints.read(timeout: Verification.checkpointTimeout)
+                let checkpoint = try await target.setup.checkpoints.read(
+                    timeout: Verification.checkpointTimeout)
                 guard let checkpoint, checkpoint.confirmed < end else { break }
                 try await Task.sleep(for: .milliseconds(200))
             }

@@ -28,7 +28,8 @@ extension Verification {
                 let repair = repairs.isEmpty ? nil : repairs[number]
                 if repair == .done { report.sinks[finding.candidate.target].repaired += 1 }
                 guard report.differences.count < options.limit else { continue }
-                let texts = ShownContent.texts(finding.kind == .extra ? nil : finding.wanted.shown, finding.found)
+                let texts = ShownContent.texts(
+                    finding.kind == .extra ? nil : finding.wanted.shown, finding.found)
                 report.differences.append(
                     Difference(
                         kind: finding.kind, sink: targets[finding.candidate.target].setup.name,
@@ -44,7 +45,8 @@ extension Verification {
     func takeOver() async throws {
         guard ((try? LogDirectory.endOffset(setup.directory)) ?? 0) > 0 else {
             throw PipelineError.unavailable(
-                "\(setup.directory): the pipeline's log is not there; run the pipeline, which writes all of it")
+                "\(setup.directory): the pipeline's log is not there; run the pipeline, which writes all of it"
+            )
         }
         let log = try PipelineLog(directory: setup.directory, configuration: setup.log, initialGeneration: 0)
         self.log = log
@@ -104,7 +106,8 @@ extension Verification {
             var paths: Set<String> = []
             for number in numbers where paths.insert(findings[number].path).inserted {
                 let path = findings[number].path
-                let items = Set(numbers.filter { findings[$0].path == path }.map { findings[$0].candidate.item })
+                let items = Set(
+                    numbers.filter { findings[$0].path == path }.map { findings[$0].candidate.item })
                 guard let change = change(path, items, nodes[path], index) else { continue }
                 batch.append(change)
                 bytes += change.writes.reduce(0) { $0 + $1.byteCount }

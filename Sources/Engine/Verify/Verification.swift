@@ -111,7 +111,8 @@ public actor Verification {
 
     /// `targets` are sinks of the setup that hold state.
     public init(
-        _ setup: PipelineSetup, transform: TransformSpecification, targets: [VerifyTarget], tree: any TreeReader,
+        _ setup: PipelineSetup, transform: TransformSpecification, targets: [VerifyTarget],
+        tree: any TreeReader,
         options: VerifyOptions
     ) {
         self.setup = setup

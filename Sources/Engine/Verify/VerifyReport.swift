@@ -59,7 +59,8 @@ enum ShownContent {
     private static let maximumBytes = 200
     private static let maximumFields = 8
 
-    static func texts(_ wanted: Wanted.Content?, _ found: ItemContent) -> (expected: String?, found: String?) {
+    static func texts(_ wanted: Wanted.Content?, _ found: ItemContent) -> (expected: String?, found: String?)
+    {
         if case .fields(let wanted)? = wanted, case .fields(let found) = found {
             // Only what differs.
             let names = Set(wanted.keys).union(found.keys).filter { name in

@@ -1,5 +1,5 @@
-import Engine
-import Mapping
+public import Engine
+public import Mapping
 import RedisClient
 
 /// What is there, without a question for it.

@@ -1,7 +1,7 @@
 public import Engine
 import Foundation
 public import Logging
-public import Mapping
+import Mapping
 public import RedisClient
 
 /// Reads what a sink has written: in one Redis, the master that Sentinel names, or the nodes of a cluster.
@@ -89,7 +89,8 @@ public struct RedisSinkReader: SinkReader {
             if values.isEmpty { return .absent }
             var fields: [Bytes: Bytes] = [:]
             for index in stride(from: 0, to: values.count - 1, by: 2) {
-                guard case .bulkString(let name) = values[index], case .bulkString(let value) = values[index + 1]
+                guard case .bulkString(let name) = values[index],
+                    case .bulkString(let value) = values[index + 1]
                 else { throw malformed }
                 fields[name] = value
             }
