@@ -17,7 +17,8 @@ extension Verification {
             let fingerprint = Fingerprint(finding.candidate.item)
             let index = finding.candidate.target
             if targets[index].expected[fingerprint] == true { continue }
-            guard targets[index].reported.insert(fingerprint).inserted else { continue }
+            guard targets[index].reported[fingerprint] == nil else { continue }
+            targets[index].reported[fingerprint] = finding.kind
             report.sinks[index].differences[finding.kind, default: 0] += 1
             fresh.append(finding)
         }
@@ -28,13 +29,11 @@ extension Verification {
                 let repair = repairs.isEmpty ? nil : repairs[number]
                 if repair == .done { report.sinks[finding.candidate.target].repaired += 1 }
                 guard report.differences.count < options.limit else { continue }
-                let texts = ShownContent.texts(
-                    finding.kind == .extra ? nil : finding.wanted.shown, finding.found)
                 report.differences.append(
                     Difference(
                         kind: finding.kind, sink: targets[finding.candidate.target].setup.name,
-                        item: finding.candidate.item, path: finding.path, expected: texts.expected,
-                        found: texts.found, repair: repair))
+                        item: finding.candidate.item, path: finding.path, expected: finding.texts.expected,
+                        found: finding.texts.found, repair: repair))
             }
         }
     }

@@ -53,7 +53,7 @@ public actor Verification {
     var log: PipelineLog?
 
     /// Candidates that wait for their second look.
-    private static let maximumPending = 100_000
+    private static let maximumPending = 20_000
     /// Nodes and items that are looked at again at once.
     static let chunk = 200
     /// Looks at a node that changes at each of them.
@@ -70,7 +70,7 @@ public actor Verification {
         let remembers: Bool
         /// What live nodes write, and whether it holds what one of them writes.
         var expected: [Fingerprint: Bool] = [:]
-        var reported: Set<Fingerprint> = []
+        var reported: [Fingerprint: Difference.Kind] = [:]
     }
 
     /// Something that may differ.
@@ -105,8 +105,8 @@ public actor Verification {
         var kind: Difference.Kind
         /// Its node, or the first that it may have come from.
         var path: String
-        var wanted: Wanted
-        var found: ItemContent
+        /// For the report, as long as it has room.
+        var texts: (expected: String?, found: String?)
     }
 
     /// `targets` are sinks of the setup that hold state.
@@ -141,11 +141,8 @@ public actor Verification {
             if options.repairs { try await takeOver() }
             isQuiet = options.repairs || isStopped
             try await walk()
+            for index in targets.indices { try await findExtras(index) }
             try await lookAgain()
-            for index in targets.indices {
-                try await findExtras(index)
-                try await lookAgain()
-            }
         } catch {
             await release()
             throw error
@@ -164,10 +161,15 @@ public actor Verification {
     // MARK: What live nodes write
 
     private func walk() async throws {
-        while case let nodes = try await tree.next(), !nodes.isEmpty {
+        let tree = tree
+        var nodes = try await tree.next()
+        while !nodes.isEmpty {
+            // The next are read meanwhile.
+            async let following = tree.next()
             for index in targets.indices { try await compare(nodes, index) }
             report.nodes += nodes.count
             options.onProgress?(report.nodes)
+            nodes = try await following
             if pending.count >= Verification.maximumPending { try await lookAgain() }
         }
     }
@@ -192,7 +194,7 @@ public actor Verification {
         report.sinks[index].compared += judged.count
         for (one, content) in zip(judged, found) {
             if one.wanted.takes(content, one.item.kind) {
-                if one.wanted.shown != nil { targets[index].expected[Fingerprint(one.item)] = true }
+                if one.wanted.shown != nil { isRight(one.item, index) }
             } else {
                 let node = nodes[one.node]
                 pending.append(
@@ -200,6 +202,18 @@ public actor Verification {
                         target: index, item: one.item, paths: [node.path], stamps: [Stamp(.live(node))]))
             }
         }
+    }
+
+    /// It holds what one of its nodes writes, whatever another one would.
+    private func isRight(_ item: SinkItem, _ index: Int) {
+        let fingerprint = Fingerprint(item)
+        targets[index].expected[fingerprint] = true
+        // Told too early: of very many candidates some are looked at before the walk is over.
+        guard !options.repairs, let kind = targets[index].reported.removeValue(forKey: fingerprint) else {
+            return
+        }
+        report.sinks[index].differences[kind, default: 1] -= 1
+        report.differences.removeAll { $0.item == item && $0.sink == targets[index].setup.name }
     }
 
     /// For what is there and no live node writes.
@@ -248,12 +262,15 @@ public actor Verification {
             for (one, found) in zip(part, contents) {
                 let item = one.candidate.item
                 if one.wanted.takes(found, item.kind) {
-                    if one.wanted.shown != nil { targets[index].expected[Fingerprint(item)] = true }
+                    if one.wanted.shown != nil { isRight(item, index) }
                 } else if let kind = Difference.Kind(one.wanted, found, isGone: isGone(one.path, nodes)) {
+                    let isShown = report.differences.count + findings.count + differing.count < options.limit
                     differing.append(
                         Finding(
-                            candidate: one.candidate, kind: kind, path: one.path, wanted: one.wanted,
-                            found: found))
+                            candidate: one.candidate, kind: kind, path: one.path,
+                            texts: isShown
+                                ? ShownContent.texts(kind == .extra ? nil : one.wanted.shown, found)
+                                : (nil, nil)))
                 }
             }
         }
