@@ -44,6 +44,11 @@ struct VerifyText {
             if sink.changing > 0 {
                 lines.append("sink \(sink.name): \(sink.changing) things change too often to be compared")
             }
+            if sink.behind > 0, sink.differenceCount > 0 {
+                lines.append(
+                    "sink \(sink.name): \(sink.behind) changes of the log are still to be delivered, and may be all "
+                        + "that differs")
+            }
             if let blindness = sink.blindness {
                 lines.append("sink \(sink.name): not all that is extra can be found: \(blindness)")
             }
@@ -116,6 +121,7 @@ struct VerifyText {
             if isRepair { json.field("repaired", Int64(sink.repaired)) }
             json.field("unmapped", Int64(sink.unmapped))
             json.field("changing", Int64(sink.changing))
+            json.field("behind", sink.behind)
             if let blindness = sink.blindness { json.field("extra_not_found", blindness) }
             json.close()
         }

@@ -75,6 +75,7 @@ struct ItemPattern {
     /// name it, and where it can be read in more ways than are looked at.
     func paths(of item: SinkItem) -> [String] {
         var steps = 0
+        guard item.key.count + item.part.count <= ItemPattern.maximumBytes else { return [] }
         guard let keys = ItemPattern.readings(of: item.key, key, &steps),
             let parts = kind.isWhole ? [[:]] : ItemPattern.readings(of: item.part, part, &steps)
         else { return [] }
@@ -93,6 +94,7 @@ struct ItemPattern {
         return paths
     }
 
+    private static let maximumBytes = 8192
     private static let maximumPaths = 64
     private static let maximumSteps = 10_000
 

@@ -40,6 +40,20 @@ extension Verification {
         }
     }
 
+    /// What the log holds and a sink does not have yet.
+    func noteLag() async throws {
+        guard let end = try? LogDirectory.endOffset(setup.directory),
+            let logID = try? LogDirectory.logID(setup.directory)
+        else { return }
+        for index in targets.indices {
+            let store = targets[index].setup.checkpoints
+            guard let checkpoint = try await store.read(timeout: Verification.checkpointTimeout),
+                checkpoint.logID == logID
+            else { continue }
+            report.sinks[index].behind = max(end - checkpoint.confirmed, 0)
+        }
+    }
+
     // MARK: While the pipeline runs
 
     /// How long a change may take to be captured.

@@ -143,6 +143,7 @@ public actor Verification {
             try await walk()
             for index in targets.indices { try await findExtras(index) }
             try await lookAgain()
+            try await noteLag()
         } catch {
             await release()
             throw error

@@ -37,6 +37,8 @@ public struct VerifyReport: Sendable {
         public var unmapped = 0
         /// Nodes that changed at every look, and are not compared.
         public var changing = 0
+        /// Changes of the log that are still to be delivered: what differs may be theirs.
+        public var behind: Int64 = 0
         /// Why something extra may have gone unnoticed.
         public var blindness: String?
 
