@@ -52,7 +52,7 @@ struct VerifyCommand: AsyncParsableCommand {
             var logger = Logger(label: "millrace")
             logger.logLevel = .warning
             let chosen = definition.sinks.filter { sink.isEmpty || sink.contains($0.name) }
-            let report = try await compare(definition, chosen, logger)
+            let report = try await compare(definition, Set(chosen.map(\.name)), logger)
             let text = VerifyText(report, definition, chosen, isRepair: repair)
             print(json ? text.document : text.lines)
             if report.sinks.contains(where: { $0.remaining > 0 }) { throw ExitCode.failed }
@@ -60,20 +60,20 @@ struct VerifyCommand: AsyncParsableCommand {
     }
 
     private func compare(
-        _ definition: PipelineDefinition, _ sinks: [SinkDefinition], _ logger: Logger
+        _ definition: PipelineDefinition, _ chosen: Set<String>, _ logger: Logger
     ) async throws -> VerifyReport {
         let assembly = Assembly(definition: definition)
         let setup = try assembly.setup(logger: logger)
         var targets: [VerifyTarget] = []
         var readers: [any SinkReader] = []
-        for sink in sinks {
+        for sink in definition.sinks {
             guard let reader = try assembly.sinkReader(sink, logger: logger) else { continue }
             readers.append(reader)
             targets.append(
                 VerifyTarget(
                     sink.specification, reader: reader,
-                    mayLackNodes: definition.source.snapshot == .never || sink.onMissingCheckpoint == .latest)
-            )
+                    mayLackNodes: definition.source.snapshot == .never || sink.onMissingCheckpoint == .latest,
+                    isCompared: chosen.contains(sink.name)))
         }
         var options = VerifyOptions(scope: definition.source.scope)
         options.limit = limit

@@ -36,6 +36,8 @@ public struct SinkItem: Hashable, Sendable {
         self.key = key
         self.part = part
     }
+
+    var wholeKey: SinkItem { SinkItem(kind: kind, key: key) }
 }
 
 /// What is there of an item.

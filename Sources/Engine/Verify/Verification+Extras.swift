@@ -6,12 +6,13 @@ import SegmentLog
 extension Verification {
     /// Suspects what the sink remembers to have written for a path, or what its templates name, and no live node writes.
     func findExtras(_ index: Int) async throws {
-        let target = targets[index]
-        let kind = target.expecter.kind
-        if target.remembers {
-            try await target.reader.remembered(kind) { portion in
+        // Not a copy of the whole target, whose tables grow meanwhile.
+        let (expecter, reader) = (targets[index].expecter, targets[index].reader)
+        let kind = expecter.kind
+        if targets[index].remembers {
+            try await reader.remembered(kind) { portion in
                 for (path, items) in portion where self.options.scope.contains(path) {
-                    for item in items where self.targets[index].expected[Fingerprint(item)] == nil {
+                    for item in items where self.isSuspect(item, index) {
                         try await self.suspect(
                             Candidate(target: index, item: item, paths: [path], isRemembered: true))
                     }
@@ -19,20 +20,19 @@ extension Verification {
             }
             return
         }
-        guard let pattern = target.pattern else { return }
+        guard let pattern = targets[index].pattern else { return }
         if !pattern.untold.isEmpty {
             report.sinks[index].blindness =
                 "keys do not tell the path where rules match " + pattern.untold.joined(separator: ", ")
             // One of those may have written what looks as if it came from elsewhere.
-            let hidden = await tree.hiddenPaths
-            guard pattern.isTelling, hidden == 0, report.sinks[index].unmapped == 0 else { return }
+            guard pattern.isTelling, report.hidden == 0, report.sinks[index].unmapped == 0 else { return }
         }
-        try await target.reader.scan(kind, pattern.glob) { items in
-            for item in items where self.targets[index].expected[Fingerprint(item)] == nil {
+        try await reader.scan(kind, pattern.glob) { items in
+            for item in items where self.isSuspect(item, index) {
                 let paths = pattern.paths(of: item).filter { path in
                     // Forward it has to lead here.
                     self.options.scope.contains(path)
-                        && target.expecter.gone(path).wanted(item)?.isOpen == false
+                        && expecter.gone(path).wanted(item)?.isOpen == false
                 }
                 guard !paths.isEmpty else { continue }
                 try await self.suspect(Candidate(target: index, item: item, paths: paths))
@@ -40,12 +40,16 @@ extension Verification {
         }
     }
 
+    private func isSuspect(_ item: SinkItem, _ index: Int) -> Bool {
+        targets[index].expected[Fingerprint(item)] == nil && !isClaimed(item, besides: index)
+    }
+
     /// What the log holds and a sink does not have yet.
     func noteLag() async throws {
         guard let end = try? LogDirectory.endOffset(setup.directory),
             let logID = try? LogDirectory.logID(setup.directory)
         else { return }
-        for index in targets.indices {
+        for index in targets.indices where targets[index].isCompared {
             let store = targets[index].setup.checkpoints
             guard let checkpoint = try await store.read(timeout: Verification.checkpointTimeout),
                 checkpoint.logID == logID
@@ -70,7 +74,7 @@ extension Verification {
             return try await Task.sleep(for: Verification.captureTime)
         }
         let deadline = ContinuousClock.now + Verification.deliveryTime
-        for target in targets {
+        for target in targets where target.isCompared {
             while ContinuousClock.now < deadline {
                 let checkpoint = try await target.setup.checkpoints.read(
                     timeout: Verification.checkpointTimeout)

@@ -18,6 +18,10 @@ extension Verification {
             let index = finding.candidate.target
             if targets[index].expected[fingerprint] == true { continue }
             guard targets[index].reported[fingerprint] == nil else { continue }
+            // The templates of several sinks may name the same.
+            if finding.kind == .extra, targets.contains(where: { $0.reported[fingerprint] == .extra }) {
+                continue
+            }
             targets[index].reported[fingerprint] = finding.kind
             report.sinks[index].differences[finding.kind, default: 0] += 1
             fresh.append(finding)
@@ -52,7 +56,7 @@ extension Verification {
         // What was known of the tree is of no use here.
         _ = await log.takeRecovered()
         let directory = setup.directory
-        for target in targets {
+        for target in targets where target.isCompared {
             let sink = target.setup
             guard try await sink.checkpoints.read(timeout: Verification.checkpointTimeout) != nil else {
                 throw PipelineError.unavailable(
@@ -82,7 +86,7 @@ extension Verification {
 
     func release() async {
         guard let log else { return }
-        for target in targets { await target.setup.sink.close() }
+        for target in targets where target.isCompared { await target.setup.sink.close() }
         do {
             try await log.close()
         } catch {

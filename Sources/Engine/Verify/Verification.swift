@@ -2,17 +2,24 @@ public import ChangeModel
 public import Mapping
 import SegmentLog
 
-/// One sink to compare.
+/// One sink that holds state.
 public struct VerifyTarget: Sendable {
     var specification: SinkSpecification
     var reader: any SinkReader
     var mayLackNodes: Bool
+    var isCompared: Bool
 
-    /// - Parameter mayLackNodes: nodes may have been there before anything was delivered of them.
-    public init(_ specification: SinkSpecification, reader: any SinkReader, mayLackNodes: Bool) {
+    /// - Parameters:
+    ///   - mayLackNodes: nodes may have been there before anything was delivered of them.
+    ///   - isCompared: `false` for a sink of which only is asked what it writes, for that is not extra elsewhere.
+    public init(
+        _ specification: SinkSpecification, reader: any SinkReader, mayLackNodes: Bool,
+        isCompared: Bool = true
+    ) {
         self.specification = specification
         self.reader = reader
         self.mayLackNodes = mayLackNodes
+        self.isCompared = isCompared
     }
 }
 
@@ -68,8 +75,11 @@ public actor Verification {
         let pattern: ItemPattern?
         /// Whether the sink remembers what it has written for each path.
         let remembers: Bool
+        let isCompared: Bool
         /// What live nodes write, and whether it holds what one of them writes.
         var expected: [Fingerprint: Bool] = [:]
+        /// Of fields, members and items the keys.
+        var keys: Set<Fingerprint> = []
         var reported: [Fingerprint: Difference.Kind] = [:]
     }
 
@@ -109,7 +119,7 @@ public actor Verification {
         var texts: (expected: String?, found: String?)
     }
 
-    /// `targets` are sinks of the setup that hold state.
+    /// `targets` are all sinks of the setup that hold state.
     public init(
         _ setup: PipelineSetup, transform: TransformSpecification, targets: [VerifyTarget],
         tree: any TreeReader,
@@ -130,7 +140,8 @@ public actor Verification {
             self.targets.append(
                 Target(
                     setup: setup.sinks[index], expecter: expecter, reader: target.reader,
-                    pattern: ItemPattern(sink, transform), remembers: sink.remembersAddresses(transform)))
+                    pattern: ItemPattern(sink, transform), remembers: sink.remembersAddresses(transform),
+                    isCompared: target.isCompared))
             report.sinks.append(VerifyReport.Sink(name: sink.name))
         }
     }
@@ -141,7 +152,8 @@ public actor Verification {
             if options.repairs { try await takeOver() }
             isQuiet = options.repairs || isStopped
             try await walk()
-            for index in targets.indices { try await findExtras(index) }
+            report.hidden = await tree.hiddenPaths
+            for index in targets.indices where targets[index].isCompared { try await findExtras(index) }
             try await lookAgain()
             try await noteLag()
         } catch {
@@ -149,7 +161,7 @@ public actor Verification {
             throw error
         }
         await release()
-        report.hidden = await tree.hiddenPaths
+        report.sinks = report.sinks.indices.filter { targets[$0].isCompared }.map { report.sinks[$0] }
         return report
     }
 
@@ -186,11 +198,16 @@ public actor Verification {
                 if wanted.isOpen {
                     targets[index].expected[Fingerprint(item)] = true
                 } else if wanted.shown != nil {
-                    _ = targets[index].expected[Fingerprint(item), default: false]
+                    let fingerprint = Fingerprint(item)
+                    if targets[index].expected[fingerprint] == nil {
+                        targets[index].expected[fingerprint] = false
+                    }
                 }
+                if !item.kind.isWhole { targets[index].keys.insert(Fingerprint(item.wholeKey)) }
                 if !wanted.isOpen { judged.append((item, wanted, number)) }
             }
         }
+        guard targets[index].isCompared else { return }
         let found = try await targets[index].reader.read(judged.map(\.item))
         report.sinks[index].compared += judged.count
         for (one, content) in zip(judged, found) {
@@ -309,7 +326,10 @@ public actor Verification {
             case .live(let node)?:
                 let expectation = target.expecter.live(node, now: wallClockMilliseconds())
                 if let wanted = expectation.wanted(candidate.item) {
-                    return wanted.isOpen || (wanted.shown == nil && isExpected != nil) ? nil : (wanted, path)
+                    if wanted.isOpen { return nil }
+                    if wanted.shown != nil { return (wanted, path) }
+                    result = (wanted, path)
+                    continue
                 }
                 if expectation.isOpen || !candidate.isRemembered { return nil }
                 result = (.nothing, path)
@@ -325,8 +345,27 @@ public actor Verification {
                 return nil
             }
         }
-        // Another node writes it.
-        return isExpected == nil ? result : nil
+        // Another node writes it, or another sink.
+        return isExpected == nil && !isClaimed(candidate.item, besides: candidate.target) ? result : nil
+    }
+
+    /// Whether another sink of the pipeline writes it, or a part of it, or the whole that it would be a part of.
+    func isClaimed(_ item: SinkItem, besides index: Int) -> Bool {
+        guard targets.count > 1 else { return false }
+        let (part, key) = (Fingerprint(item), Fingerprint(item.wholeKey))
+        return targets.indices.contains { other in
+            guard other != index else { return false }
+            if targets[other].expected[part] != nil { return true }
+            // What it wrote for nodes that nothing is known of is nowhere but in its templates.
+            if report.hidden > 0 || report.sinks[other].unmapped > 0,
+                targets[other].expecter.kind == item.kind,
+                targets[other].pattern?.paths(of: item).isEmpty == false
+            {
+                return true
+            }
+            return targets[other].expecter.kind.isWhole
+                ? targets[other].expected[key] != nil : item.kind.isWhole && targets[other].keys.contains(key)
+        }
     }
 }
 
