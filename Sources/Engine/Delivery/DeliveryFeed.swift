@@ -73,6 +73,7 @@ actor DeliveryFeed {
                 let start = try LogDirectory.startOffset(directory)
                 reader = try LogReader(directory, from: max(offset, start))
                 if offset < start { gap = offset..<start }
+                position = max(position, start)
                 return
             } catch {
                 attempts += 1
@@ -113,10 +114,13 @@ actor DeliveryFeed {
         let held = gates.oldestHeld
         var changes = gates.release(isLast && queue.isEmpty, at: now)
         let isReleased = !changes.isEmpty || gates.oldestHeld != held
-        guard let start = queue.first?.mapped.offset ?? (isReleased ? position : nil) else { return nil }
+        // Offsets that a repair has found gone, or records of types that nobody delivers, are behind us.
+        let passed = queue.isEmpty ? max(position, reader?.nextOffset ?? 0) : position
+        guard let start = queue.first?.mapped.offset ?? (isReleased || passed > position ? position : nil)
+        else { return nil }
         var failures: [Rejection] = []
         var bytes = changes.reduce(0) { $0 + $1.byteCount }
-        var end = start
+        var end = passed > position ? passed : start
         while let item = queue.first, end - start < DeliveryFeed.portionChanges,
             bytes < DeliveryFeed.portionBytes
         {
