@@ -1,4 +1,5 @@
 import Foundation
+import RedisClient
 import TestServers
 import Testing
 import ZooKeeperClient
@@ -167,7 +168,7 @@ import ZooKeeperClient
             try await eventually("the first is there") {
                 try await bed.output("log", "dump", log).contains("/t")
             }
-            let follower = try bed.millrace("log", "dump", log, "--follow", "--from", "latest")
+            let follower = try bed.millrace("log", "dump", log, "--follow", "--from", "1")
             let bounded = try bed.millrace("log", "dump", log, "--follow", "--to", "300")
             // Over several segments.
             try await bed.withWriter { writer in

@@ -83,6 +83,7 @@ public struct LogReader {
                         code: .corrupt, message: "\(message); \(segment.damageAdvice)",
                         file: headers.file.path.string, position: headers.position)
                 }
+                nextOffset = max(nextOffset, try end(from: nextOffset))
                 return nil
             }
         }

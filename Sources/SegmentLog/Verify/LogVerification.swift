@@ -138,12 +138,12 @@ private struct LogState: Sendable {
     private func addTail(_ report: inout VerificationReport, _ advice: String) {
         guard let last = report.segments.last else { return }
         let torn = last.fileBytes - last.tornBytes..<last.fileBytes
-        if let cleanEnd, cleanEnd > report.endOffset {
+        if let cleanEnd, cleanEnd > report.endOffset || cleanEnd == report.endOffset && !torn.isEmpty {
+            let end = cleanEnd > report.endOffset ? "ends at \(report.endOffset)" : "has bytes behind its end"
             report.damage.append(
                 LogDamage(
                     .tail, file: last.file, bytes: torn, gone: report.endOffset..<cleanEnd,
-                    message: "the log was closed in an orderly way at offset \(cleanEnd) and ends at "
-                        + "\(report.endOffset)",
+                    message: "the log was closed in an orderly way at offset \(cleanEnd) and \(end)",
                     advice: advice + "; without either the next run cuts the rest off"))
             report.endOffset = cleanEnd
         } else if last.tornBytes > 0 {
