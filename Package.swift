@@ -45,6 +45,7 @@ let package = Package(
         .library(name: "RedisClient", targets: ["RedisClient"]),
         .library(name: "SegmentLog", targets: ["SegmentLog"]),
         // For Benchmarks/.
+        .library(name: "ChangeModel", targets: ["ChangeModel"]),
         .library(name: "Mapping", targets: ["ChangeModel", "JQ", "Mapping"]),
         .library(name: "PipelineDefinition", targets: ["PipelineDefinition"]),
     ],
