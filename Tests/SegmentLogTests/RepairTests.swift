@@ -87,7 +87,7 @@ import Testing
         var random = Numbers(seed)
         let sound = try closedLog(30)
         let good = try read(sound.path)
-        for round in 0..<150 {
+        for round in 0..<50 {
             let scratch = try sound.copy()
             for _ in 0..<Int.random(in: 1...4, using: &random) {
                 let name = try #require(try scratch.segments.randomElement(using: &random))
