@@ -11,8 +11,8 @@ struct Millrace: AsyncParsableCommand {
         abstract: "Carries every change of a ZooKeeper tree into Redis, in order, none lost.",
         version: "0.1.0",
         subcommands: [
-            Run.self, Validate.self, TestCommand.self, MapCommand.self, ReplayCommand.self, VerifyCommand.self,
-            Offsets.self, Log.self, DeadLettersCommand.self, Create.self,
+            Run.self, Validate.self, TestCommand.self, MapCommand.self, VerifyCommand.self,
+            ReplayCommand.self, Offsets.self, Log.self, DeadLettersCommand.self, Create.self,
         ])
 
     static func main() async {
