@@ -36,7 +36,13 @@ struct Run: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "Tell over HTTP how it goes: /metrics, /live, /ready, /status and a page. Without a host, to this machine alone.",
-            valueName: "host:port"))
+            valueName: "host:port"),
+        transform: { text in
+            guard let address = HTTPAddress(text) else {
+                throw ValidationError("'\(text)' is no address; --http 8080, --http host:8080")
+            }
+            return address
+        })
     var http: HTTPAddress?
 
     @Flag(name: .customLong("unsafe-no-resync"), help: .private)
@@ -92,10 +98,6 @@ struct Run: AsyncParsableCommand {
             group.cancelAll()
         }
     }
-}
-
-extension HTTPAddress: @retroactive ExpressibleByArgument {
-    public init?(argument: String) { self.init(argument) }
 }
 
 enum LogLevel: String, ExpressibleByArgument, CaseIterable {
