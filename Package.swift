@@ -113,10 +113,16 @@ let package = Package(
             name: "RedisSink",
             dependencies: ["Engine", "ChangeModel", "Mapping", "SegmentLog", "RedisClient", logging],
             swiftSettings: strict),
+        // HTTP from NIOHTTP1, which comes with swift-nio: four GETs need no framework, and one (Hummingbird) would make every
+        // clean build minutes longer.
+        .target(
+            name: "AdminServer",
+            dependencies: nio + ["Engine", .product(name: "NIOHTTP1", package: "swift-nio"), logging],
+            swiftSettings: strict),
         .executableTarget(
             name: "millrace",
             dependencies: [
-                "ChangeModel", "JQ", "SegmentLog", "Mapping", "PipelineDefinition", "Engine",
+                "AdminServer", "ChangeModel", "JQ", "SegmentLog", "Mapping", "PipelineDefinition", "Engine",
                 "ZooKeeperSource",
                 "RedisSink", logging, systemPackage,
                 "RedisClient", "ZooKeeperClient",
@@ -180,6 +186,10 @@ let package = Package(
                 "RedisSink", "Engine", "ChangeModel", "Mapping", "RedisClient", "SegmentLog", "TestServers",
                 logging,
             ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "AdminServerTests",
+            dependencies: ["AdminServer", "Engine", "TestServers", logging],
             swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests",

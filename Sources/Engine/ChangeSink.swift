@@ -4,7 +4,8 @@ public import SegmentLog
 
 /// Where mapped changes go. One delivery loop drives a sink, one batch at a time, in the order of the log.
 ///
-/// A sink waits out what passes by itself (a server away, out of memory) with back-off, for ever; it throws only
+/// A sink waits out what passes by itself (a server away, out of memory) with back-off, for ever, and tells
+/// `SinkContext.trouble`; it throws only
 /// what no waiting mends: `PipelineError`, and `CancellationError` when it is told to stop.
 public protocol ChangeSink: Sendable {
     /// Connects, takes the sink over from any earlier process and finds the offset to go on from.
@@ -72,6 +73,8 @@ public struct SinkContext: Sendable {
     public var startGeneration: @Sendable (_ above: UInt16) async throws -> UInt16
     /// Has every live node appended once more, for this sink alone: the log does not hold all that it needs.
     public var repeatSnapshot: @Sendable () async throws -> Void
+    /// Where the sink tells what it waits out, and that it has passed.
+    public var trouble = Trouble()
 
     public init(
         logID: String, generations: @autoclosure @escaping @Sendable () -> [Generation],
@@ -92,13 +95,16 @@ public struct SinkContext: Sendable {
     }
 
     /// Of the log's one writer.
-    init(_ log: PipelineLog, sink: String, takeOver: Bool, _ feed: DeliveryFeed) {
+    init(
+        _ log: PipelineLog, sink: String, takeOver: Bool, _ feed: DeliveryFeed, trouble: Trouble = Trouble()
+    ) {
         self.init(
             logID: log.logID, generations: log.generations, startOffset: log.startOffset,
             endOffset: log.tail.value, takeOver: takeOver,
             offset: { try await feed.offset(atOrAfter: $0) },
             startGeneration: { try await log.startGeneration(above: $0) },
             repeatSnapshot: { try await log.oweSnapshot(to: sink) })
+        self.trouble = trouble
     }
 
     // The log of this moment: a sink that comes late, or goes back while it runs, needs the newest.

@@ -3,7 +3,10 @@ public import ChangeModel
 /// Where changes come from. A source starts from what is known of the tree and appends to the ingest; it never
 /// waits for a sink, only for the log.
 public protocol ChangeSource: Sendable {
-    /// Captures until cancelled, from what `ingest.recover()` tells of the tree. When cancelled it hands over
+    /// How it captures, for people: `watch`.
+    var mode: String { get }
+
+    /// Captures until cancelled, from what `ingest.recover()` tells of the tree, and tells `ingest.progress` how it is. When cancelled it hands over
     /// what it knows with a last batch, so that the next start has nothing to read again.
     ///
     /// Throws `PipelineError.unavailable` where no server can be reached at start, and `.failed` where going on

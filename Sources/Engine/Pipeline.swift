@@ -58,6 +58,8 @@ public struct PipelineSetup: Sendable {
 public struct Pipeline: Sendable {
     private let setup: PipelineSetup
     private let logger: Logger
+    /// How it is, for whoever watches it.
+    public let progress: PipelineProgress
 
     /// How long a shutdown waits for sinks to take what the log holds.
     private static let drainTimeout = Duration.seconds(10)
@@ -73,17 +75,20 @@ public struct Pipeline: Sendable {
         var logger = setup.logger
         logger[metadataKey: "pipeline"] = "\(setup.name)"
         self.logger = logger
+        progress = PipelineProgress(setup)
     }
 
     /// Runs until `shutdown` reaches 1 (then drains and writes the checkpoints) or, if asked to, until caught up.
     ///
     /// Throws `PipelineError`.
     public func run(shutdown: Watermark) async throws {
+        defer { progress.ended() }
         let log = try await open()
-        let ingest = Ingest(log: log)
+        let ingest = Ingest(log: log, progress: progress.capture)
         let deadLetters = DeadLetters(logDirectory: setup.directory, policy: setup.onError, logger: logger)
-        let progress = setup.sinks.map { SinkProgress(name: $0.name) }
+        let sinks = progress.sinks
         let stop = Watermark(0)
+        progress.started(.init(log: log, ingest: ingest, stop: stop))
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
@@ -96,7 +101,7 @@ public struct Pipeline: Sendable {
                     stop.set(1)
                 }
                 for (index, sink) in setup.sinks.enumerated() {
-                    let delivery = delivery(sink, index, log, deadLetters, progress[index])
+                    let delivery = delivery(sink, index, log, deadLetters, sinks[index])
                     group.addTask { try await deliver(delivery, stop: stop) }
                 }
                 group.addTask {
@@ -104,11 +109,11 @@ public struct Pipeline: Sendable {
                         { try await shutdown.wait(until: 1) }, or: { try await stop.wait(until: 1) })
                     stop.set(1)
                 }
-                group.addTask { try await keepHouse(log, ingest, progress, stop: stop) }
+                group.addTask { try await keepHouse(log, ingest, sinks, stop: stop) }
                 if setup.stopsWhenCaughtUp {
                     group.addTask {
                         try await firstOf(
-                            { try await waitUntilCaughtUp(log, ingest, progress, stop: stop) },
+                            { try await waitUntilCaughtUp(log, ingest, sinks, stop: stop) },
                             or: { try await stop.wait(until: 1) })
                     }
                 }
@@ -120,7 +125,7 @@ public struct Pipeline: Sendable {
             throw error
         }
         await close(log, deadLetters)
-        report(log, progress)
+        report(log, sinks)
     }
 
     /// Opens the log. An empty one takes a generation above whatever its sinks have seen, so every sink must be
@@ -175,7 +180,9 @@ public struct Pipeline: Sendable {
             stateful: setup.mapper.stateful)
         return Delivery(
             name: sink.name, sink: sink.sink, feed: feed,
-            context: SinkContext(log, sink: sink.name, takeOver: setup.takesOver, feed), tail: log.tail,
+            context: SinkContext(
+                log, sink: sink.name, takeOver: setup.takesOver, feed, trouble: progress.trouble),
+            tail: log.tail,
             takeRejections: { try await deadLetters.take($0, $1, sink: sink.name) },
             hurries: setup.stopsWhenCaughtUp, progress: progress, logger: logger)
     }

@@ -5,6 +5,12 @@ import RedisClient
 extension RedisSink {
     static let notStarted = PipelineError.failed("a Redis sink was used before it was started")
 
+    func rejections(_ refused: [Int: RedisServerError], _ batch: MappedBatch) -> [Rejection] {
+        refused.sorted { $0.key < $1.key }.map { index, error in
+            Rejection(batch.changes[index], reason: "Redis: \(error.message)")
+        }
+    }
+
     /// A later claim; or one of the same number, where Redis has lost ours.
     func isForeign(_ found: Checkpoint, _ known: Checkpoint) -> Bool {
         found.epoch > known.epoch || found.epoch == known.epoch && found.owner != configuration.owner

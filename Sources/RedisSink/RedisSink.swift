@@ -25,7 +25,7 @@ public actor RedisSink: ChangeSink {
     /// The log's end when every live node was asked for once more: all of them follow behind it.
     private var snapshotAskedAt: Int64?
 
-    /// How long one attempt to connect goes on before it is said again.
+    /// How long one attempt to connect may take, with what it has to ask Sentinel.
     private static let connectRound = Duration.seconds(10)
     private static let lookInterval = Duration.seconds(1)
     private static let followInterval = Duration.seconds(2)
@@ -148,7 +148,9 @@ public actor RedisSink: ChangeSink {
             switch try await attached() {
             case .rewound(let offset): return offset
             case .ready(let connection):
-                return try await examine(read(connection, watching: false), connection)
+                let offset = try await examine(read(connection, watching: false), connection)
+                works()
+                return offset
             }
         } catch let error as RedisError {
             try await lost(error)
@@ -195,13 +197,13 @@ public actor RedisSink: ChangeSink {
         if configuration.isFenced, let found, isForeign(found, checkpoint) { throw fenced(found) }
         stored = checkpoint
         lastLook = .now
-        backoff.reset()
+        works()
     }
 
-    private func rejections(_ refused: [Int: RedisServerError], _ batch: MappedBatch) -> [Rejection] {
-        refused.sorted { $0.key < $1.key }.map { index, error in
-            Rejection(batch.changes[index], reason: "Redis: \(error.message)")
-        }
+    /// The server takes what it is sent.
+    private func works() {
+        backoff.reset()
+        context?.trouble.passed()
     }
 
     /// Compares what Redis holds with what we know; the offset to go back to where it has lost something.
@@ -308,7 +310,7 @@ public actor RedisSink: ChangeSink {
                 batch.append("WAIT", "\(wait.replicas)", "\(wait.timeoutMilliseconds)")
                 switch try await connection.send(batch).first {
                 case .integer(let count)? where count >= wait.replicas:
-                    backoff.reset()
+                    works()
                     return nil
                 case .error(let error)?
                 where error.prefix == .noperm || error.message.hasPrefix("ERR unknown"):
@@ -367,7 +369,9 @@ public actor RedisSink: ChangeSink {
     private func connect() async throws(RedisError) -> RedisConnection {
         if let link, !link.isClosed { return link }
         link = nil
-        let connection = try await client.connection(deadline: .now + RedisSink.connectRound)
+        // Every failure is heard of at once, for whoever watches.
+        let connection = try await client.connection(
+            deadline: .now + RedisSink.connectRound, isPatient: false)
         link = connection
         return connection
     }
@@ -375,6 +379,7 @@ public actor RedisSink: ChangeSink {
     func lost(_ error: RedisError) async throws {
         try Task.checkCancellation()
         if backoff.isFirst { logger.warning("Redis: \(error); trying again") }
+        context?.trouble.met("\(error)")
         await link?.close()
         link = nil
         try await Task.sleep(for: backoff.take())
@@ -386,6 +391,7 @@ public actor RedisSink: ChangeSink {
 
     private func wait(_ error: RedisServerError) async throws {
         if backoff.isFirst { logger.warning("Redis: \(error.message); waiting") }
+        context?.trouble.met("\(configuration.redis.endpoint): \(error.message)")
         try await Task.sleep(for: backoff.take())
     }
 }

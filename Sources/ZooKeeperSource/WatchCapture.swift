@@ -38,6 +38,7 @@ struct WatchCapture: Sendable {
                 for event in events { try handle(event, &machine, &state) }
                 try await checkReachable(&state)
                 tick(&machine, &state)
+                ingest.progress.note(CaptureProgress.Counts(machine))
                 client.send(machine.takeRequests())
                 await hand(machine.takeEntries(), &machine, &state)
                 // Under load answers gather for a moment: fewer and larger batches for the log and the sinks.
@@ -93,12 +94,14 @@ struct WatchCapture: Sendable {
                     "server": "\(server)", "session": "0x\(String(UInt64(bitPattern: session), radix: 16))",
                     "new_session": "\(isNew)",
                 ])
+            ingest.progress.connected(server: "\(server)", session: session)
             state.wasConnected = true
             state.isConnected = true
             state.behindSince = nil
             state.isSuspect = false
             machine.connected()
         case .disconnected(let error):
+            ingest.progress.disconnected(error.message)
             if state.isConnected || state.lastError?.code != error.code {
                 logger.warning("no connection to ZooKeeper", metadata: ["error": "\(error)"])
             }
@@ -114,6 +117,7 @@ struct WatchCapture: Sendable {
                         + "source.zookeeper.exclude): \(error)")
             }
         case .sessionExpired:
+            ingest.progress.disconnected("the session has expired")
             logger.warning("the ZooKeeper session expired; a new one follows")
         }
     }
@@ -306,6 +310,18 @@ struct WatchCapture: Sendable {
             return
         }
         await ingest.append(CaptureBatch(entries: entries, position: position, known: known))
+    }
+}
+
+extension CaptureProgress.Counts {
+    fileprivate init(_ machine: WatchMachine) {
+        self.init()
+        nodes = machine.known.nodes.count
+        hidden = machine.hiddenPaths
+        isReadingTree = machine.isWalking
+        seen = machine.position.seen
+        missedValues = machine.counters.missedValues
+        resyncs = machine.counters.resyncs
     }
 }
 

@@ -43,6 +43,8 @@ public struct ZooKeeperSource: ChangeSource {
         self.logger = logger
     }
 
+    public var mode: String { "watch" }
+
     public func run(into ingest: Ingest) async throws {
         var recovered = await ingest.recover()
         if configuration.isNewEnsemble {

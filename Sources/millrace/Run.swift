@@ -1,3 +1,4 @@
+import AdminServer
 import ArgumentParser
 import Engine
 import Glibc
@@ -32,6 +33,18 @@ struct Run: AsyncParsableCommand {
     @Flag(help: "Delete what has left the scope by an edit of paths or exclude, instead of forgetting it.")
     var scopeDeletes = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Tell over HTTP how it goes: /metrics, /live, /ready, /status and a page. Without a host, to this machine alone.",
+            valueName: "host:port"),
+        transform: { text in
+            guard let address = HTTPAddress(text) else {
+                throw ValidationError("'\(text)' is no address; --http 8080, --http host:8080")
+            }
+            return address
+        })
+    var http: HTTPAddress?
+
     @Flag(name: .customLong("unsafe-no-resync"), help: .private)
     var skipsResync = false
 
@@ -54,7 +67,10 @@ struct Run: AsyncParsableCommand {
             let pipelines = try definitions.map { definition in
                 Pipeline(try Assembly(definition: definition, options: options).setup(logger: logger))
             }
-            try await run(pipelines, logger)
+            guard let http else { return try await run(pipelines, logger) }
+            let server = AdminServer(
+                version: Millrace.version, pipelines: pipelines.map(\.progress), logger: logger)
+            try await server.serve(http) { [logger] in try await run(pipelines, logger) }
         }
     }
 

@@ -174,7 +174,7 @@ import ZooKeeperClient
         }
     }
 
-    private static func json(_ text: String) throws -> [String: Any] {
+    static func json(_ text: String) throws -> [String: Any] {
         try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any], "\(text)")
     }
 }

@@ -25,6 +25,7 @@ struct Delivery: Sendable {
     private static let idleInterval = Duration.seconds(1)
 
     func run() async throws {
+        progress.beginStep()
         var position = try await sink.start(context)
         progress.confirmed.set(position)
         try await feed.seek(to: position)
@@ -33,6 +34,7 @@ struct Delivery: Sendable {
         // The oldest change that was held back when the last portion was made.
         var heldBack: Int64?
         while true {
+            progress.beginStep()
             let portion: DeliveryFeed.Portion?
             if let ready = prepared {
                 portion = ready
@@ -49,6 +51,7 @@ struct Delivery: Sendable {
                 }
                 progress.confirmed.set(min(position, heldBack ?? .max))
                 if tail.isFinished, tail.value <= position, heldBack == nil { return }
+                progress.endStep()
                 let wait = min(Delivery.idleInterval, await feed.timeUntilDue() ?? Delivery.idleInterval)
                 _ = try await tail.wait(until: position + 1, timeout: wait)
                 continue
@@ -67,7 +70,7 @@ struct Delivery: Sendable {
                 position = portion.batch.offsets.upperBound
                 heldBack = portion.heldBack
                 await sink.confirm(min(position, heldBack ?? .max))
-                progress.delivered(portion.batch, failed: portion.failures.count, refused: refused.count)
+                progress.delivered(portion.batch, failed: portion.failures.count, refused: refused)
             case .rewound(let offset):
                 prepared = nil
                 heldBack = nil

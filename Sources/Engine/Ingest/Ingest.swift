@@ -13,6 +13,8 @@ public final class Ingest: Sendable {
     /// Bytes of waiting changes at which a source has to wait.
     private let limit: Int
     private let log: PipelineLog
+    /// Where the source tells how it is.
+    public let progress: CaptureProgress
     private let state = Mutex(State())
     /// Batches handed in by the source, and batches taken by the writer: each side waits for the other's.
     private let arrived = Watermark(0)
@@ -20,8 +22,9 @@ public final class Ingest: Sendable {
     /// One past the log end at the moment when the first snapshot or resync of this run was complete.
     public let synchronized = Watermark(-1)
 
-    public init(log: PipelineLog, limit: Int = 16 << 20) {
+    public init(log: PipelineLog, progress: CaptureProgress = CaptureProgress(), limit: Int = 16 << 20) {
         self.log = log
+        self.progress = progress
         self.limit = limit
     }
 

@@ -18,6 +18,8 @@ public struct OffsetReport: Sendable {
         public var ageMilliseconds: Int64?
         /// Of a sink over several nodes, each node; the sink is where the last of them is.
         public var nodes: [Node] = []
+        /// Why the checkpoint could not be read.
+        public var problem: String?
     }
 
     public struct Node: Sendable {
@@ -46,19 +48,51 @@ public struct OffsetReport: Sendable {
     public static func read(
         pipeline: String, directory: FilePath, stores: [(sink: String, store: any CheckpointStore)]
     ) async throws -> OffsetReport {
-        var checkpoints: [Reading] = []
-        for entry in stores { checkpoints.append(try await entry.store.readNodes(timeout: readTimeout)) }
+        let readings = try await readings(stores, timeout: readTimeout).map { try $0.get() }
         // The end is read after the checkpoints: a lag below zero would be seen otherwise.
         do {
-            return try report(pipeline, directory, stores, checkpoints)
+            return try report(pipeline, directory, stores, readings.map { .success($0) })
         } catch {
             throw PipelineError(log: error)
         }
     }
 
+    /// The same for whoever has to go on: what cannot be read within `timeout` is missing, with the reason.
+    static func look(
+        pipeline: String, directory: FilePath, stores: [(sink: String, store: any CheckpointStore)],
+        timeout: Duration
+    ) async -> OffsetReport? {
+        let readings = await readings(stores, timeout: timeout)
+        return try? report(pipeline, directory, stores, readings)
+    }
+
+    /// All at the same time, in their order.
+    private static func readings(
+        _ stores: [(sink: String, store: any CheckpointStore)], timeout: Duration
+    ) async -> [Result<Reading, any Error>] {
+        await withTaskGroup(of: (Int, Result<Reading, any Error>).self) { group in
+            for (index, entry) in stores.enumerated() {
+                group.addTask {
+                    do {
+                        let late = PipelineError.unavailable(
+                            "\(entry.store.place): no answer within \(timeout)")
+                        let reading = try await within(
+                            timeout, { try await entry.store.readNodes(timeout: timeout) }, else: late)
+                        return (index, .success(reading))
+                    } catch {
+                        return (index, .failure(error))
+                    }
+                }
+            }
+            var readings: [(Int, Result<Reading, any Error>)] = []
+            for await reading in group { readings.append(reading) }
+            return readings.sorted { $0.0 < $1.0 }.map(\.1)
+        }
+    }
+
     private static func report(
         _ pipeline: String, _ directory: FilePath, _ stores: [(sink: String, store: any CheckpointStore)],
-        _ checkpoints: [Reading]
+        _ readings: [Result<Reading, any Error>]
     ) throws(LogError) -> OffsetReport {
         var report = OffsetReport(pipeline: pipeline, logStart: 0, logEnd: 0, sinks: [])
         var generations: [Generation] = []
@@ -78,7 +112,16 @@ public struct OffsetReport: Sendable {
             let limit = generations.first { $0.number > checkpoint.generation }?.firstOffset ?? .max
             return min(checkpoint.confirmed, limit)
         }
-        for (entry, reading) in zip(stores, checkpoints) {
+        for (entry, result) in zip(stores, readings) {
+            let reading: Reading
+            switch result {
+            case .success(let found): reading = found
+            case .failure(let error):
+                var sink = Sink(name: entry.sink, place: entry.store.place)
+                sink.problem = "\(error)"
+                report.sinks.append(sink)
+                continue
+            }
             var sink = Sink(name: entry.sink, place: entry.store.place, checkpoint: reading.checkpoint)
             if let checkpoint = reading.checkpoint, let current = position(checkpoint) {
                 sink.current = current
@@ -99,7 +142,8 @@ public struct OffsetReport: Sendable {
         return report
     }
 
-    private static func timeLag(
+    /// Age of the oldest change from `offset` on. Blocking.
+    static func timeLag(
         _ directory: FilePath, at offset: Int64, now: Int64
     ) throws(LogError) -> Int64 {
         var reader: LogReader

@@ -60,16 +60,12 @@ public final class RedisClient: Sendable {
     /// The live connection, or a new one. Attempts are repeated after pauses (`RedisConfiguration.backoff`)
     /// until the deadline; tasks that ask at the same time share them.
     ///
-    /// - Throws: the last attempt's error when the deadline has passed, `timeout` where there was none. At
-    ///   once `authenticationFailed`, `notSupported`, `cancelled`, and `connectionClosed` after `close()`.
-    public func connection(deadline: ContinuousClock.Instant) async throws(RedisError) -> RedisConnection {
-        try await connection(deadline: deadline, isPatient: true)
-    }
-
     /// - Parameter isPatient: `false` to be told of a failure at once, also of one that is so young that
     ///   another attempt is not due yet.
-    func connection(
-        deadline: ContinuousClock.Instant, isPatient: Bool
+    /// - Throws: the last attempt's error when the deadline has passed, `timeout` where there was none. At
+    ///   once `authenticationFailed`, `notSupported`, `cancelled`, and `connectionClosed` after `close()`.
+    public func connection(
+        deadline: ContinuousClock.Instant, isPatient: Bool = true
     ) async throws(RedisError) -> RedisConnection {
         while true {
             if Task.isCancelled { throw failure(.cancelled, "cancelled") }

@@ -132,7 +132,9 @@ extension RedisClusterSink {
             MappedBatch(offsets: confirmed..<confirmed, changes: [], settled: .none, generation: generation))
         lastMarked = .now
         let round = try await send(&none, CommandEncoder(trim: nil, usesServerIDs: false), isForAll: true)
-        if let cause = round.cause { try await wait(cause) } else { backoff.reset() }
+        if let cause = round.cause { return try await wait(cause) }
+        backoff.reset()
+        context?.trouble.passed()
     }
 
     /// What a node's marker held before a round, and the answer to writing it.

@@ -99,7 +99,9 @@ public actor RedisClusterSink: ChangeSink {
         while true {
             try Task.checkCancellation()
             do {
-                return try await claim(context)
+                let offset = try await claim(context)
+                context.trouble.passed()
+                return offset
             } catch let error as RedisClusterError {
                 try await lost(error)
             } catch let error as RedisError {
@@ -126,7 +128,11 @@ public actor RedisClusterSink: ChangeSink {
                     work.isPlanned
                     ? try await send(&work, encoder, isForAll: isForAll)
                     : try await sendStraight(&work, encoder, isForAll: isForAll)
-                if let cause = round.cause { try await wait(cause) }
+                if let cause = round.cause {
+                    try await wait(cause)
+                } else if isForAll {
+                    context?.trouble.passed()
+                }
                 quickRounds = round.isRedirected ? quickRounds + 1 : 0
                 if quickRounds > RedisClusterSink.quickRounds, work.isOpen {
                     quickRounds = 0
@@ -252,11 +258,13 @@ public actor RedisClusterSink: ChangeSink {
             forget(node, hasUnanswered: error.code.leavesCommandsBehind)
         }
         if backoff.isFirst { logger.warning("Redis: \(error); trying again") }
+        context?.trouble.met("\(error)")
         try await Task.sleep(for: backoff.take())
     }
 
     func wait(_ cause: String) async throws {
         if backoff.isFirst { logger.warning("Redis: \(cause); waiting") }
+        context?.trouble.met(cause)
         try await Task.sleep(for: backoff.take())
     }
 }

@@ -44,8 +44,8 @@ extension Offsets {
         }
 
         private func document(_ reports: [OffsetReport]) -> String {
-            if files.count == 1, reports.count == 1 { return Show.document(reports[0]) }
-            return "{\"pipelines\":[" + reports.map(Show.document).joined(separator: ",") + "]}"
+            if files.count == 1, reports.count == 1 { return reports[0].json }
+            return "{\"pipelines\":[" + reports.map(\.json).joined(separator: ",") + "]}"
         }
 
         private static func table(_ reports: [OffsetReport]) -> String {
@@ -76,52 +76,6 @@ extension Offsets {
                 }
             }
             return rows
-        }
-
-        private static func document(_ report: OffsetReport) -> String {
-            var json = JSONBytes()
-            json.open()
-            json.field("pipeline", report.pipeline)
-            json.openArray("sinks")
-            for sink in report.sinks {
-                json.open()
-                json.field("name", sink.name)
-                json.field("log_start_offset", report.logStart)
-                json.field("current_offset", sink.current)
-                json.field("log_end_offset", report.logEnd)
-                json.field("lag", sink.lag)
-                json.field("time_lag_ms", sink.timeLagMilliseconds)
-                json.field("zxid", sink.checkpoint?.settled.value)
-                json.open("checkpoint")
-                json.field("place", sink.place)
-                if let checkpoint = sink.checkpoint {
-                    json.field("epoch", checkpoint.epoch)
-                    json.field("sent", checkpoint.sent)
-                    json.field("generation", Int64(checkpoint.generation))
-                    json.field("log_id", checkpoint.logID)
-                    json.field("owner", checkpoint.owner)
-                    json.field("age_ms", sink.ageMilliseconds)
-                }
-                json.close()
-                if !sink.nodes.isEmpty {
-                    json.openArray("nodes")
-                    for node in sink.nodes {
-                        json.open()
-                        json.field("node", node.name)
-                        json.field("slots", node.slots)
-                        json.field("current_offset", node.current)
-                        json.field("lag", node.lag)
-                        json.field("zxid", node.checkpoint?.settled.value)
-                        json.field("age_ms", node.ageMilliseconds)
-                        json.close()
-                    }
-                    json.closeArray()
-                }
-                json.close()
-            }
-            json.closeArray()
-            json.close()
-            return json.text
         }
     }
 }
