@@ -11,8 +11,6 @@ public struct Mapper: Sendable {
     private let stages: [CompiledStage]
     /// Those of all stages.
     private let rules: [CompiledRule]
-    /// Whether a rule leaves operations out.
-    private let dropsOperations: Bool
     private let sinkNames: [String]
     private let sinkLines: [Int]
     /// For what comes out of a transform without rules.
@@ -37,9 +35,6 @@ public struct Mapper: Sendable {
             return CompiledStage(stage, firstRule: first)
         }
         self.rules = rules
-        dropsOperations = transform.stages.contains { stage in
-            stage.rules?.contains { $0.operations.count < Operation.allCases.count } ?? false
-        }
         plainTargets = contexts.map {
             CompiledSink($0, expectsObject: lastMaker != nil, captureNames: [], ttl: nil)
         }
@@ -54,13 +49,6 @@ public struct Mapper: Sendable {
         var flow = Flow(sink: sink)
         run(change, offset, &flow)
         return flow.result
-    }
-
-    /// False where a change becomes nothing for a sink since a rule leaves its operation out.
-    public func takes(_ change: Change, offset: Int64, sink: Int) -> Bool {
-        guard dropsOperations else { return true }
-        if case .dropped(.operation) = map(change, offset: offset, sink: sink) { return false }
-        return true
     }
 
     /// As `map`, and what happened on the way.
@@ -219,6 +207,7 @@ public struct Mapper: Sendable {
             case .wrongType(let reason): (.wrongType, reason)
             case .wrongShape(let reason): (.wrongShape, reason)
             case .jq(let reason): (.jq, reason)
+            case .unavailable(let reason): (.unavailable, reason)
             }
         let rule = record.rule >= 0 && line == nil ? record.rule : nil
         let sinkLine = sinkLines[flow.sink] > 0 ? sinkLines[flow.sink] : nil

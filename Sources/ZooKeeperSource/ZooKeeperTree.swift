@@ -184,13 +184,30 @@ public actor ZooKeeperTree: TreeReader {
 
     public func read(_ paths: [String]) async throws -> [NodeReading] {
         // The server may be behind the one that the pipeline reads from.
-        if let first = paths.first { try? await client.sync(first) }
+        if let first = paths.first { try await synchronize(first) }
         var readings: [NodeReading] = []
         for start in stride(from: 0, to: paths.count, by: ZooKeeperTree.reads) {
             let part = Array(paths[start..<min(start + ZooKeeperTree.reads, paths.count)])
             readings += try await read(atOnce: part)
         }
         return readings
+    }
+
+    /// Until a server has answered: one that lags behind would have older nodes written over newer ones.
+    private func synchronize(_ path: String) async throws {
+        for attempt in 1... {
+            do {
+                return try await client.sync(path)
+            } catch {
+                switch error.code {
+                case .connectionLoss where attempt < 20, .throttled where attempt < 20,
+                    .timeout where attempt < 3:
+                    try await Task.sleep(for: .milliseconds(200))
+                case .cancelled, .closed: throw CancellationError()
+                default: throw PipelineError.unavailable("ZooKeeper: \(error)")
+                }
+            }
+        }
     }
 
     private func read(atOnce paths: [String]) async throws -> [NodeReading] {
@@ -215,7 +232,9 @@ public actor ZooKeeperTree: TreeReader {
                 switch error.code {
                 case .noNode: return .absent
                 case .noAuth: return .hidden
-                case .connectionLoss where attempt < 3, .throttled where attempt < 3: attempt += 1
+                case .connectionLoss where attempt < 20, .throttled where attempt < 20:
+                    attempt += 1
+                    try await Task.sleep(for: .milliseconds(200))
                 case .cancelled, .closed: throw CancellationError()
                 default: throw PipelineError.unavailable("ZooKeeper: \(error)")
                 }

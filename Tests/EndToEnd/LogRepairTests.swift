@@ -128,7 +128,10 @@ import ZooKeeperClient
 
             // Redis has lost all: what comes is from the log and from the tree.
             _ = try await bed.redis("FLUSHALL")
+            _ = try await bed.output("replay", file, "--state", status: 1)
+            #expect(try await bed.redis("DBSIZE").int == 0)
             _ = try await bed.output("run", "--until-caught-up", file)
+            _ = try await bed.output("replay", file, "--state")
             for (path, text) in expected {
                 #expect(try await bed.redis("GET", "k:\(path)").string == text, "\(path)")
             }

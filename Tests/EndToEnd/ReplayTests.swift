@@ -127,6 +127,10 @@ import ZooKeeperClient
                     ["replay", file, "--state", "--sink", "none"],
                     ["replay", file, "--from", "0", "--op", "x"],
                     ["replay", file, "--state", "--sink", "events"],
+                    [
+                        "replay", file, "--from", "0", "--sink", "keys", "--into",
+                        bed.redisURL.replacing("127.0.0.1", with: "localhost"),
+                    ],
                 ] {
                     let process = try MillraceProcess(
                         wrong, environment: bed.environment, directory: bed.directory.path)
@@ -166,6 +170,46 @@ import ZooKeeperClient
             let delivered = ((try bed.object(last)["sinks"] as? [[String: Any]])?.first)?["delivered"] as? Int
             #expect((delivered ?? .max) < all.count)
             #expect(try await bed.stream("copy:events").map(\.id) == all.map(\.id))
+        }
+    }
+
+    /// By then `-6s` means a later offset.
+    @Test func oneThatGoesOnLaterLeavesNothingOut() async throws {
+        try await TestBed.with { bed in
+            let file = try bed.definition(ReplayTests.pipeline(ReplayTests.stream))
+            try await bed.recorded(file) { try await ReplayTests.write($0, nodes: 50, rounds: 1) }
+            let all = try await bed.stream("events")
+            let arguments = ["replay", file, "--from", "-6s", "--key-prefix", "copy:"]
+            let first = try MillraceProcess(
+                arguments + ["--rate", "20"], environment: bed.environment, directory: bed.directory.path)
+            try await eventually("some of it has come") {
+                try await bed.stream("copy:events").count >= 10
+            }
+            first.process.kill()
+            _ = try? await first.exit()
+            let begun = try await bed.stream("copy:events")
+            try await Task.sleep(for: .seconds(7))
+            let second = try MillraceProcess(
+                arguments, environment: bed.environment, directory: bed.directory.path)
+            #expect(try await second.exit() == 0, "\(second.errors)")
+            let expected = all.drop { $0.id != begun.first?.id }
+            #expect(begun.count < expected.count)
+            #expect(try await bed.stream("copy:events").map(\.id) == expected.map(\.id))
+        }
+    }
+
+    /// What `on_delete: keep` has kept comes back.
+    @Test func theStateHoldsWhatWasKept() async throws {
+        try await TestBed.with { bed in
+            let file = try bed.definition(
+                ReplayTests.pipeline(
+                    "  keys: {redis: \"${REDIS}\", write: hash, key: \"k:{id}\", on_delete: keep}"))
+            try await bed.recorded(file) { try await ReplayTests.write($0, nodes: 20, rounds: 2) }
+            let contents = try await bed.contents()
+            #expect(contents.count == 20)
+            _ = try await bed.redis("FLUSHALL")
+            _ = try await bed.output("replay", file, "--state")
+            #expect(try await bed.contents() == contents)
         }
     }
 

@@ -93,9 +93,9 @@ struct Delivery: Sendable {
 
     /// What the log no longer holds is made good by every live node, as it is now.
     private func bridge(_ gap: Range<Int64>) async throws {
+        try await context.repeatSnapshot()
         logger.error(
             "the log no longer holds what the sink has not taken; every live node follows once more",
             metadata: ["sink": "\(name)", "offset": "\(gap.lowerBound)", "log_start": "\(gap.upperBound)"])
-        try await context.repeatSnapshot()
     }
 }

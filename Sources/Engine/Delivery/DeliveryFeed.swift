@@ -110,8 +110,10 @@ actor DeliveryFeed {
         if queue.isEmpty {
             do {
                 try fill(below: limit)
-            } catch {
+            } catch let error as LogError {
                 throw PipelineError(log: error)
+            } catch {
+                throw (error as? PipelineError) ?? .failed("\(error)")
             }
         }
         let now = ContinuousClock.now
@@ -156,17 +158,20 @@ actor DeliveryFeed {
         return Portion(batch: batch, failures: failures, gap: gap, heldBack: gates.oldestHeld)
     }
 
-    /// The end of a replay's stretch, where the log has nothing there (a repair has taken it out).
+    /// The end of a replay's stretch, where the log has nothing there: a repair has taken it out, or retention.
     private func remainder() -> Portion? {
-        guard let end = selection?.offsets.upperBound, position < end else { return nil }
-        defer { position = end }
+        guard let end = selection?.offsets.upperBound, position < end || gap != nil else { return nil }
+        defer {
+            position = end
+            gap = nil
+        }
         let batch = MappedBatch(
-            offsets: position..<end, changes: [], settled: .none, generation: generation)
-        return Portion(batch: batch, failures: [], gap: nil, heldBack: gates.oldestHeld)
+            offsets: min(position, end)..<end, changes: [], settled: .none, generation: generation)
+        return Portion(batch: batch, failures: [], gap: gap, heldBack: gates.oldestHeld)
     }
 
     /// Reads batches of the log until a portion is full or the limit is reached.
-    private func fill(below limit: Int64) throws(LogError) {
+    private func fill(below limit: Int64) throws {
         var items: [FeedItem] = []
         var bytes = 0
         // A replay may end inside a batch.
@@ -180,9 +185,9 @@ actor DeliveryFeed {
                     guard record.type == RecordType.change, record.offset < end else { return }
                     let change = try ChangeCodec.decode(record.payload)
                     bytes += record.payload.count
-                    items.append(map(change, offset: record.offset, generation: batch.generation))
+                    items.append(try map(change, offset: record.offset, generation: batch.generation))
                 }
-            } catch {
+            } catch let error as ChangeCodecError {
                 throw LogError(
                     code: .corrupt, message: "a record of the batch at offset \(batch.baseOffset): \(error)",
                     file: directory.string)
@@ -203,7 +208,8 @@ actor DeliveryFeed {
         }
     }
 
-    private func map(_ change: Change, offset: Int64, generation: UInt16) -> FeedItem {
+    /// Throws `PipelineError.unavailable` where what a rule needs is missing.
+    private func map(_ change: Change, offset: Int64, generation: UInt16) throws(PipelineError) -> FeedItem {
         var mapped = MappedChange(change, offset: offset, generation: generation, writes: [])
         if let only = change.onlyFor, only != sinkName { return FeedItem(mapped: mapped) }
         if let selection, !selection.contains(change, offset: offset) { return FeedItem(mapped: mapped) }
@@ -212,6 +218,8 @@ actor DeliveryFeed {
             mapped.writes = selection.map { $0.prefixed(writes) } ?? writes
         case .dropped:
             break
+        case .failed(let error) where error.code == .unavailable:
+            throw .unavailable("\(error)")
         case .failed(let error):
             return FeedItem(mapped: mapped, failure: "\(error)")
         }

@@ -107,11 +107,11 @@ struct KnownStateStore {
     private func replay(_ known: inout KnownState, from: Int64, upTo end: Int64) throws(LogError) -> Int {
         var reader = try LogReader(logDirectory, from: from)
         var replayed = 0
-        while let batch = try reader.next() {
+        while reader.nextOffset < end, let batch = try reader.next() {
             do {
                 try batch.forEach { record in
                     switch record.type {
-                    case RecordType.change:
+                    case RecordType.change where record.offset < end:
                         known.apply(try ChangeCodec.decode(record.payload))
                         replayed += 1
                     case RecordType.snapshotBegin:

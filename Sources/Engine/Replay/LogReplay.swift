@@ -94,9 +94,10 @@ public actor LogReplay {
     private func replay(_ sink: SinkSetup, _ index: Int, _ log: PipelineLog?) async throws -> Result {
         var selection = request.selection
         selection.portionChanges = request.rate.map { Int64(max(1, min($0 / 10, 2000))) }
-        if request.folds { selection.newest = try await fold(sink, index, log) }
         // Delivery waits for a server for ever, a command does not.
-        _ = try await sink.checkpoints.read(timeout: LogReplay.serverTimeout)
+        let found = try await sink.checkpoints.readNodes(timeout: LogReplay.serverTimeout)
+        if log == nil { try goOn(behind: found, &selection) }
+        if request.folds { selection.newest = try await fold(sink, index, log, selection) }
         let feed = DeliveryFeed(
             directory: setup.directory, mapper: setup.mapper, sinkIndex: index, sinkName: sink.name,
             stateful: request.folds ? [] : setup.mapper.stateful, selection: selection)
@@ -110,7 +111,8 @@ public actor LogReplay {
         let target: any ChangeSink =
             log == nil ? sink.sink : RestoringSink(sink: sink.sink, start: offsets.lowerBound)
         let delivery = Delivery(
-            name: sink.name, sink: target, feed: feed, context: try context(sink, log, feed), tail: tail,
+            name: sink.name, sink: target, feed: feed, context: try context(sink, log, feed, offsets),
+            tail: tail,
             takeRejections: { reasons.add($0 + $1) }, hurries: true, pace: pace(), progress: progress,
             logger: setup.logger)
         try await delivery.run()
@@ -120,8 +122,26 @@ public actor LogReplay {
             reasons: reasons.kept.map { ($0.offset, $0.change.path, $0.reason) }, duration: .now - begin)
     }
 
-    private func context(_ sink: SinkSetup, _ log: PipelineLog?, _ feed: DeliveryFeed) throws -> SinkContext {
-        let offsets = request.selection.offsets
+    /// One that was broken off goes on from its checkpoint, although `-2h` or `earliest` may mean a later offset by now.
+    private func goOn(
+        behind found: (checkpoint: Checkpoint?, nodes: [NodeCheckpoint]), _ selection: inout ReplaySelection
+    ) throws {
+        guard let checkpoint = found.checkpoint, found.nodes.allSatisfy({ $0.checkpoint != nil }),
+            checkpoint.logID == (try LogDirectory.logID(setup.directory)),
+            checkpoint.confirmed < selection.offsets.lowerBound
+        else { return }
+        let start = try LogDirectory.startOffset(setup.directory)
+        guard checkpoint.confirmed >= start else {
+            throw PipelineError.failed(
+                "the replay was broken off at offset \(checkpoint.confirmed), and the log begins at \(start) by now: what lies "
+                    + "between is gone. --from \(start) begins anew with what is left")
+        }
+        selection.offsets = checkpoint.confirmed..<selection.offsets.upperBound
+    }
+
+    private func context(
+        _ sink: SinkSetup, _ log: PipelineLog?, _ feed: DeliveryFeed, _ offsets: Range<Int64>
+    ) throws -> SinkContext {
         let directory = setup.directory
         if let log { return SinkContext(log, sink: sink.name, takeOver: false, feed) }
         let generations = try LogDirectory.generations(directory)
@@ -144,17 +164,21 @@ public actor LogReplay {
             })
     }
 
-    private func fold(_ sink: SinkSetup, _ index: Int, _ log: PipelineLog?) async throws -> [String: Int64] {
-        let selection = request.selection
+    private func fold(
+        _ sink: SinkSetup, _ index: Int, _ log: PipelineLog?, _ selection: ReplaySelection
+    ) async throws -> [String: Int64] {
+        // Not to be kept in memory for as long as the replay takes.
+        let recovered = await log?.takeRecovered()
         let newest = try NewestChanges(
             setup.directory, selection, mapper: setup.mapper, sink: index, name: sink.name)
+        try checkGaps(selection, comparedAt: newest.comparedAt)
         let start = try LogDirectory.startOffset(setup.directory)
-        guard start > 0, selection.offsets.lowerBound <= start, selection.isWhole else {
-            return newest.offsets
-        }
+        guard start > 0, selection.offsets.lowerBound <= start,
+            selection.filter.operations.count == Operation.allCases.count
+        else { return newest.offsets }
         // Retention has cut the log: what a node was told last may be gone.
-        let known = try await known(log)
-        let missing = newest.missing(of: known.known)
+        let known = try recovered ?? known(selection)
+        let missing = newest.missing(of: known.known, selection)
         if missing > 0 || !known.isWhole {
             throw PipelineError.failed(
                 "the log begins at offset \(start) and does not hold the newest change of "
@@ -166,21 +190,32 @@ public actor LogReplay {
         return newest.offsets
     }
 
-    private func known(_ log: PipelineLog?) async throws -> RecoveredCapture {
-        if let log { return await log.takeRecovered() }
+    /// What a repair has found gone may have been newer, until the tree was compared with the log once more.
+    private func checkGaps(_ selection: ReplaySelection, comparedAt: Int64) throws {
+        let gaps = try LogDirectory.gaps(setup.directory).map(\.offsets)
+        guard
+            let gap = gaps.last(where: { $0.overlaps(selection.offsets) && $0.upperBound > comparedAt })
+        else { return }
+        throw PipelineError.failed(
+            "a repair has found offsets \(gap.lowerBound) to \(gap.upperBound - 1) gone, and the tree has not been compared "
+                + "with the log since; run the pipeline once (run --until-caught-up), then replay")
+    }
+
+    private func known(_ selection: ReplaySelection) throws -> RecoveredCapture {
         let store = KnownStateStore(
             directory: setup.directory, logID: try LogDirectory.logID(setup.directory))
-        return try store.read(upTo: try LogDirectory.endOffset(setup.directory), position: [])
+        return try store.read(upTo: selection.offsets.upperBound, position: [])
     }
 
     private func pace() -> @Sendable (Int) async throws -> Void {
         guard let rate = request.rate else { return { _ in } }
-        let start = ContinuousClock.now
-        let sent = Mutex(0)
+        let next = Mutex(ContinuousClock.now)
         return { changes in
-            let due = sent.withLock { sent in
-                defer { sent += changes }
-                return start + .nanoseconds(Int64(Double(sent) / Double(rate) * 1e9))
+            let due = next.withLock { next in
+                // What a pause has missed is not made up for.
+                let due = max(next, .now)
+                next = due + .nanoseconds(Int64(Double(changes) / Double(rate) * 1e9))
+                return due
             }
             try await Task.sleep(until: due)
         }

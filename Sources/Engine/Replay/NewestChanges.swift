@@ -7,8 +7,13 @@ import SystemPackage
 /// the paths, not with the changes.
 struct NewestChanges {
     private(set) var offsets: [String: Int64] = [:]
+    /// Paths of which the stretch has changes, whatever becomes of them.
+    private var seen: Set<String> = []
+    /// Behind the end of the last snapshot or comparison with the tree; -1 without one.
+    private(set) var comparedAt: Int64 = -1
 
-    /// A change that the rules leave out for its operation does not take the place of one that they let through.
+    /// A change that becomes nothing does not take the place of one that has written something: that is what the sink has
+    /// kept.
     ///
     /// Throws `LogError`, and `CancellationError`.
     init(
@@ -16,16 +21,20 @@ struct NewestChanges {
     ) throws {
         var reader = try LogReader(directory, from: selection.offsets.lowerBound)
         let end = selection.offsets.upperBound
-        while reader.nextOffset < end, let batch = try reader.next() {
+        // One more batch: the end of a comparison takes no offset.
+        while reader.nextOffset <= end, let batch = try reader.next() {
             try Task.checkCancellation()
             do {
                 try batch.forEach { record in
+                    if record.type == RecordType.snapshotEnd, record.offset <= end {
+                        comparedAt = record.offset
+                    }
                     guard record.type == RecordType.change, record.offset < end else { return }
                     let change = try ChangeCodec.decode(record.payload)
                     if let only = change.onlyFor, only != name { return }
-                    guard selection.contains(change, offset: record.offset),
-                        mapper.takes(change, offset: record.offset, sink: sink)
-                    else { return }
+                    guard selection.contains(change, offset: record.offset) else { return }
+                    seen.insert(change.path)
+                    if case .dropped = mapper.map(change, offset: record.offset, sink: sink) { return }
                     offsets[change.path] = record.offset
                 }
             } catch let error as ChangeCodecError {
@@ -37,7 +46,7 @@ struct NewestChanges {
     }
 
     /// Of the live nodes those whose newest change the stretch does not hold.
-    func missing(of known: KnownState) -> Int {
-        known.nodes.keys.count { offsets[$0] == nil }
+    func missing(of known: KnownState, _ selection: ReplaySelection) -> Int {
+        known.nodes.keys.count { selection.filter.takes($0) && !seen.contains($0) }
     }
 }

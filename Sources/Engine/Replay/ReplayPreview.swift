@@ -44,6 +44,10 @@ public actor ReplayPreview {
             let feed: DeliveryFeed
             if let open = self.feed { feed = open } else { feed = try await begin(sink.index, sink.name) }
             if let portion = try await feed.next(below: selection.offsets.upperBound, isLast: true) {
+                guard portion.gap == nil else {
+                    throw PipelineError.failed(
+                        "retention has removed a part of it meanwhile; begin with a later --from")
+                }
                 return items(portion, sink.name)
             }
             self.feed = nil

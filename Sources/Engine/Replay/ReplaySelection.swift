@@ -20,13 +20,8 @@ public struct ReplaySelection: Sendable {
         self.keyPrefix = keyPrefix
     }
 
-    /// Whether nothing of the stretch is left out.
-    var isWhole: Bool { filter == ChangeFilter(match: []) }
-
     func contains(_ change: Change, offset: Int64) -> Bool {
-        guard filter.operations.contains(change.operation),
-            filter.match.isEmpty || filter.match.contains(where: { $0.matches(change.path) })
-        else { return false }
+        guard filter.operations.contains(change.operation), filter.takes(change.path) else { return false }
         guard let newest else { return true }
         return newest[change.path] == offset
     }
@@ -34,6 +29,10 @@ public struct ReplaySelection: Sendable {
     func prefixed(_ writes: [SinkWrite]) -> [SinkWrite] {
         keyPrefix.isEmpty ? writes : writes.map { $0.prefixed(by: keyPrefix) }
     }
+}
+
+extension ChangeFilter {
+    func takes(_ path: String) -> Bool { match.isEmpty || match.contains { $0.matches(path) } }
 }
 
 extension SinkWrite {

@@ -79,7 +79,9 @@ final class JQWorkers: Sendable {
                 return try JQWorkerProcess(executable: path)
             } catch {
                 attempts += 1
-                guard [EAGAIN, ENOMEM].contains(error.number), attempts < JQWorkers.startAttempts else {
+                guard [EAGAIN, ENOMEM, EMFILE, ENFILE].contains(error.number),
+                    attempts < JQWorkers.startAttempts
+                else {
                     let reason = String(cString: strerror(error.number))
                     throw JQError(.unavailable, "jq's worker cannot be started: \(path): \(reason)")
                 }

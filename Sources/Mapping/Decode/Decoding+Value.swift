@@ -8,6 +8,7 @@ enum MappingFault: Error, Equatable {
     case wrongType(String)
     case wrongShape(String)
     case jq(String)
+    case unavailable(String)
 }
 
 extension Decoding {

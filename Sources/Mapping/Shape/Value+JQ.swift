@@ -13,7 +13,7 @@ extension JQProgram {
             while !decoder.isAtEnd { outputs.append(try Value(&decoder)) }
             return outputs
         } catch {
-            throw .jq(error.message)
+            throw error.code == .unavailable ? .unavailable(error.message) : .jq(error.message)
         }
     }
 }

@@ -78,6 +78,8 @@ public struct MappingError: Error, Sendable, Hashable, CustomStringConvertible {
         case wrongShape
         /// A jq program has ended with an error or did not end in time.
         case jq
+        /// What a rule needs is missing: no fault of the change, which has to come again.
+        case unavailable
     }
 
     public var code: Code

@@ -5,8 +5,8 @@ import RedisClient
 /// What a batch asks of a cluster, in units that are executed and sent again each as one: a slot's stream entries with
 /// the slot's checkpoint, or one write of a key.
 ///
-/// Of several writes of the same thing in a batch only the last is sent, as on one Redis nobody sees the others either:
-/// so a unit that is sent again, in whatever order, never puts an older value over a newer one.
+/// Of several writes of the same thing only the last is sent: so a unit that is sent again, in whatever order, never puts
+/// an older value over a newer one.
 ///
 /// Where nothing has failed yet there is nothing to send again: a batch may go out before its units are made
 /// (`RedisClusterSink.sendStraight`).

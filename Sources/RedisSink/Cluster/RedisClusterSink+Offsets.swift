@@ -3,20 +3,23 @@ import RedisClient
 
 /// Moving the checkpoints by hand: a slot goes on from the larger of its own and its node's marker, so all are moved.
 extension RedisClusterSink {
-    private static let stepTimeout = Duration.seconds(10)
-
     public func reset(to offset: Int64) async throws {
         guard let context else { throw RedisSink.notStarted }
         ahead = nil
         confirmed = offset
         do {
-            for (slot, basis) in checkpoints {
+            var moved: [(slot: HashSlot, checkpoint: Checkpoint)] = []
+            let questions = checkpoints.map { slot, basis in
                 var next = basis.checkpoint
                 next.reset(to: offset, context)
-                var batch = RedisCommandBatch()
-                CheckpointRecord.appendWrite(of: next, key: checkpointKey(slot), to: &batch)
-                let replies = try await cluster.send(
-                    batch, to: slot, deadline: .now + RedisClusterSink.stepTimeout)
+                moved.append((slot, next))
+                var question = KeyQuestion(key: Array(checkpointKey(slot).utf8))
+                CheckpointRecord.appendWrite(of: next, key: checkpointKey(slot), to: &question.commands)
+                return question
+            }
+            for ((slot, next), replies) in zip(
+                moved, try await ClusterKeyReader(cluster: cluster).ask(questions))
+            {
                 if case .error(let error)? = replies.first {
                     throw PipelineError.unavailable("\(checkpointKey(slot)): \(error.message)")
                 }
@@ -33,6 +36,8 @@ extension RedisClusterSink {
                 }
                 try await markAll()
                 if placements.values.allSatisfy({ $0.last.confirmed == offset }) { return }
+                // A marker whose slot is on its way, for example.
+                try await Task.sleep(for: backoff.take())
             } catch let error as RedisClusterError {
                 try await lost(error)
             } catch let error as RedisError {
@@ -42,14 +47,18 @@ extension RedisClusterSink {
     }
 
     public func discard() async throws {
-        let keys = checkpoints.keys.map(checkpointKey) + placements.values.map(\.key)
-        do {
-            for key in keys {
-                _ = try await cluster.send(
-                    "DEL", key, key: key, deadline: .now + RedisClusterSink.stepTimeout)
+        // The markers last: without them what is left would begin anew.
+        for keys in [checkpoints.keys.map(checkpointKey), placements.values.map(\.key)] {
+            let questions = keys.map { key in
+                var question = KeyQuestion(key: Array(key.utf8))
+                question.commands.append("DEL", key)
+                return question
             }
-        } catch {
-            throw PipelineError.unavailable("Redis: \(error)")
+            do {
+                _ = try await ClusterKeyReader(cluster: cluster).ask(questions)
+            } catch {
+                throw PipelineError.unavailable("Redis: \(error)")
+            }
         }
         checkpoints = [:]
         placements = [:]

@@ -60,7 +60,7 @@ struct LogMeta {
         }
         let damaged = LogError(
             code: .corrupt,
-            message: "is damaged: it names the log and its generations, take it from a backup",
+            message: "is damaged: it names the log and its generations; millrace log repair makes it anew",
             file: path.string)
         guard bytes.count >= 32, get(UInt32.self, 0) == magic else { throw damaged }
         let checksum = bytes.withUnsafeBytes {

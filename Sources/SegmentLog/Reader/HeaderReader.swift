@@ -30,7 +30,11 @@ struct HeaderReader {
         let isSmall = lastLength <= HeaderReader.smallBatch
         buffer = try file.read(at: position, count: isSmall ? HeaderReader.chunk : BatchHeader.byteCount)
         bufferStart = position
-        return try look(at: 0, size: size)
+        let look = try look(at: 0, size: size)
+        // A torn batch may be cut off, and another one stand here at the next look.
+        if case .batch = look { return look }
+        buffer = []
+        return look
     }
 
     private mutating func look(at start: Int, size: Int64) throws(LogError) -> Segment.Look {

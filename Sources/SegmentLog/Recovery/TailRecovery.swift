@@ -49,7 +49,8 @@ struct TailRecovery {
                 do {
                     _ = try segment.batch(file, header, at: index.size, from: 0, codec: codec)
                 } catch {
-                    guard index.size + header.totalLength == size else { throw error }
+                    // A disk that cannot be read is no torn write.
+                    guard error.code == .corrupt, index.size + header.totalLength == size else { throw error }
                     tornBytes = size - index.size
                     return
                 }

@@ -93,11 +93,12 @@ public struct LogRepair {
                 report.quarantined.append(try quarantine(cut.report, range))
             }
         }
+        // What is forgotten may be all that still tells the log's id.
+        if plan.renewsMeta { try renewMeta(verification, knownID, &report) }
         if plan.firstOffset < .max || plan.renewsMeta {
             try onStep()
             try willCommit(plan.firstOffset)
         }
-        if plan.renewsMeta { try renewMeta(verification, knownID, &report) }
         try list(plan, &report)
         for cut in plan.cuts {
             try onStep()

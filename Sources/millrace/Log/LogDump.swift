@@ -37,8 +37,14 @@ extension Log {
                 var printer: any ChangePrinter =
                     table ? ChangeTable() : ChangeLines(source: path.lastComponent?.string ?? directory)
                 while true {
-                    while reader.nextOffset < end, let batch = try reader.next() {
-                        try write(batch, below: end, &printer)
+                    do {
+                        while reader.nextOffset < end, let batch = try reader.next() {
+                            try write(batch, below: end, &printer)
+                        }
+                    } catch {
+                        // What lies before the damage.
+                        try printer.flush()
+                        throw error
                     }
                     try printer.flush()
                     guard follow, reader.nextOffset < end else { return }

@@ -183,7 +183,7 @@ private struct ImportedLog {
         guard builder.count == batch.records else {
             throw ImportError("the batch before has \(builder.count) of \(batch.records) records")
         }
-        guard batch.baseOffset >= 0, batch.lastOffset < 1 << 48,
+        guard batch.baseOffset >= 0, batch.lastOffset < 1 << 48, batch.lastOffset >= batch.baseOffset - 1,
             batch.lastOffset - batch.baseOffset + 1 == Int64(builder.offsetCount)
         else { throw ImportError("the offsets of the batch before are not those of its records") }
         try importer?.append(

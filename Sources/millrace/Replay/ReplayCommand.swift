@@ -159,6 +159,7 @@ struct ReplayCommand: AsyncParsableCommand {
         var options = RunOptions()
         options.startsAtEarliest = true
         if !plan.restores { options.replay = ReplayTarget(redisURL: into, suffix: suffix) }
+        try await checkTarget(definition, plan)
         let setup = try Assembly(definition: definition, options: options).setup(logger: logger())
         let replay = LogReplay(setup, request(plan, selection))
         let begin = ContinuousClock.now
@@ -182,10 +183,26 @@ struct ReplayCommand: AsyncParsableCommand {
             return []
         }
         let report = ReplayReport(definition.name, selection.offsets, results, .now - begin)
-        print(json ? report.document : report.text)
+        // Behind the changes that a printing sink has put there it would be no line of theirs.
+        if plan.prints { complain(report.text) } else { print(json ? report.document : report.text) }
         for line in report.reasons { complain(line) }
         for line in try await plan.advice(definition, end: selection.offsets.upperBound) { complain(line) }
         if results.contains(where: { $0.refused > 0 }) { throw ExitCode.failed }
+    }
+
+    /// Another name or address may lead to the Redis that the pipeline writes: its checkpoint tells.
+    private func checkTarget(_ definition: PipelineDefinition, _ plan: ReplayTargets) async throws {
+        guard let into, keyPrefix.isEmpty else { return }
+        var options = RunOptions()
+        options.replay = ReplayTarget(redisURL: into, suffix: "")
+        let assembly = Assembly(definition: definition, options: options)
+        let logID = try LogDirectory.logID(assembly.directory)
+        for (sink, store) in try assembly.checkpointStores() where plan.sinks.contains(sink) {
+            guard try await store.read(timeout: .seconds(10))?.logID == logID else { continue }
+            throw ValidationError(
+                "\(store.place): the pipeline itself has written there; add --key-prefix for fresh keys, or leave --into out "
+                    + "and give --state to restore them")
+        }
     }
 
     private func preview(

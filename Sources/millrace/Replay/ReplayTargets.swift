@@ -9,6 +9,8 @@ struct ReplayTargets {
     private(set) var sinks: Set<String> = []
     /// Into the sinks' own keys, in the pipeline's place.
     let restores: Bool
+    /// The sinks print their changes.
+    private(set) var prints = false
     private(set) var notes: [String] = []
 
     /// - Parameter isOpenEnded: up to the log's end.
@@ -28,6 +30,7 @@ struct ReplayTargets {
         if !names.isEmpty, !isElsewhere, printers.count == wanted.count {
             // To standard output everything may go.
             restores = false
+            prints = true
             self.sinks = Set(printers.map(\.name))
             return
         }
