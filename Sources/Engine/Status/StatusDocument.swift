@@ -69,7 +69,7 @@ public struct StatusDocument: Sendable {
             json.null("server")
             json.null("session")
         }
-        json.field("phase", counts.isReadingTree ? "snapshot" : "live")
+        json.field("phase", counts.isReadingTree || !pipeline.isSynchronized ? "snapshot" : "live")
         json.field("zxid", counts.seen.value)
         json.field("nodes", Int64(counts.nodes))
         json.field("hidden_nodes", Int64(counts.hidden))
