@@ -45,7 +45,8 @@ let package = Package(
         .library(name: "RedisClient", targets: ["RedisClient"]),
         .library(name: "SegmentLog", targets: ["SegmentLog"]),
         // For Benchmarks/.
-        .library(name: "Mapping", targets: ["ChangeModel", "Mapping"]),
+        .library(name: "ChangeModel", targets: ["ChangeModel"]),
+        .library(name: "Mapping", targets: ["ChangeModel", "JQ", "Mapping"]),
         .library(name: "PipelineDefinition", targets: ["PipelineDefinition"]),
     ],
     dependencies: [
@@ -68,7 +69,8 @@ let package = Package(
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         // zlib, since znodes are often compressed with gzip.
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
-        // jq, for what rules cannot say.
+        // jq, for what rules cannot say. JQ runs it in a process of its own, which is the same program once more; nothing else
+        // may call libjq.
         .systemLibrary(name: "CJQ", providers: [.apt(["libjq-dev"])]),
         .target(name: "JQ", dependencies: ["CJQ"], swiftSettings: strict),
         // libcrypto, for digests of keys and of what must not be shown: swift-crypto would be a package more, whose copy
@@ -83,7 +85,7 @@ let package = Package(
         .target(
             name: "Mapping",
             dependencies: [
-                "ChangeModel", "CCrypto", "CJQ", "CSimdJSON", "Gzip", "JQ", "LZ4",
+                "ChangeModel", "CCrypto", "CSimdJSON", "Gzip", "JQ", "LZ4",
                 .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: strict),
@@ -120,7 +122,7 @@ let package = Package(
         .executableTarget(
             name: "millrace",
             dependencies: [
-                "AdminServer", "ChangeModel", "SegmentLog", "Mapping", "PipelineDefinition", "Engine",
+                "AdminServer", "ChangeModel", "JQ", "SegmentLog", "Mapping", "PipelineDefinition", "Engine",
                 "ZooKeeperSource",
                 "RedisSink", logging, systemPackage,
                 "RedisClient", "ZooKeeperClient",
@@ -156,11 +158,12 @@ let package = Package(
         ),
         .testTarget(
             name: "MappingTests",
-            dependencies: ["Mapping", "ChangeModel", "Gzip", "JQ", "LZ4", "TestRandom"],
+            // The program, for jq's worker.
+            dependencies: ["Mapping", "ChangeModel", "Gzip", "JQ", "LZ4", "TestRandom", "millrace"],
             swiftSettings: strict),
         .testTarget(
             name: "PipelineDefinitionTests",
-            dependencies: ["PipelineDefinition", "Mapping", "ChangeModel", "JQ"],
+            dependencies: ["PipelineDefinition", "Mapping", "ChangeModel", "JQ", "millrace"],
             swiftSettings: strict),
         .testTarget(
             name: "ZooKeeperClientTests", dependencies: ["ZooKeeperClient", "TestServers", logging] + nio,

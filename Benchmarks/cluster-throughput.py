@@ -89,7 +89,7 @@ class Bench:
             file.write(text)
         return file.name
 
-    def fill(self):
+    def fill(self, after_round=lambda done, rounds: None):
         """Writes every node again and again; each time all has to be in the log first, or values would coalesce."""
         client, paths = KazooClient(f"127.0.0.1:{self.zookeeper_port}"), []
         client.start(30)
@@ -116,6 +116,7 @@ class Bench:
             end = 1 + STREAMS + (round + 1) * len(paths)
             while self.log_end(data) < end:
                 time.sleep(0.01)
+            after_round(round + 1, self.rounds)
         capture.terminate()
         if capture.wait(30) != 0:
             sys.exit(open(self.work + "/capture.log").read())

@@ -35,7 +35,7 @@ public struct ChangeCodecError: Error, Hashable, CustomStringConvertible {
 ///
 /// Do not reorder fields; a new layout gets a new version.
 public enum ChangeCodec {
-    static let version: UInt8 = 1
+    public static let version: UInt8 = 1
 
     private enum Flag {
         static let data: UInt8 = 1

@@ -32,6 +32,13 @@ public struct JSONBytes {
         literal(name, value ? "true" : "false")
     }
 
+    /// A text in an array.
+    public mutating func item(_ value: String) {
+        comma()
+        string(value)
+        needsComma = true
+    }
+
     /// A whole JSON value, as it is.
     public mutating func field(_ name: String, json value: [UInt8]) {
         key(name)

@@ -87,7 +87,9 @@ extension LoadContext {
         do {
             return try JQProgram(text.value)
         } catch {
-            self.error(text.position, "jq: \(error.message)", fix: "try it with: jq '\(text.value)'")
+            self.error(
+                text.position, "jq: \(error.message)",
+                fix: error.code == .unavailable ? nil : "try it with: jq '\(text.value)'")
             return nil
         }
     }

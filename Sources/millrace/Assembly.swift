@@ -49,7 +49,7 @@ struct Assembly {
             name: definition.name, directory: directory, log: logConfiguration,
             retainsByForce: definition.log.retainForce,
             mapper: Mapper(transform: definition.transform, sinks: definition.sinks.map(\.specification)),
-            source: try source(logger: logger),
+            source: ZooKeeperSource(try sourceConfiguration(), logger: logger),
             sinks: try definition.sinks.map { try sink($0, logger: logger) }, onError: errorPolicy,
             stopsWhenCaughtUp: options.stopsWhenCaughtUp, takesOver: options.takesOver,
             isNewEnsemble: options.isNewEnsemble, logger: logger)
@@ -81,7 +81,7 @@ struct Assembly {
         }
     }
 
-    private func source(logger: Logger) throws -> any ChangeSource {
+    func sourceConfiguration() throws -> ZooKeeperSource.Configuration {
         let source = definition.source
         var client: ZooKeeperConfiguration
         do {
@@ -108,7 +108,7 @@ struct Assembly {
         configuration.isNewEnsemble = options.isNewEnsemble
         configuration.deletesWhatLeftTheScope = options.deletesWhatLeftTheScope
         configuration.resyncs = options.resyncs
-        return ZooKeeperSource(configuration, logger: logger)
+        return configuration
     }
 
     private func sink(_ sink: SinkDefinition, logger: Logger) throws -> SinkSetup {
@@ -148,6 +148,17 @@ struct Assembly {
                     + "cluster: \(configuration.redis.endpoint)")
         }
         return try RedisClusterSink(configuration, logger: logger)
+    }
+
+    /// Reads what a sink holds; `nil` where it holds no state.
+    func sinkReader(_ sink: SinkDefinition, logger: Logger) throws -> (any SinkReader)? {
+        guard sink.specification.holdsState else { return nil }
+        do {
+            return try RedisSinkReader(
+                try redis(sink), pipeline: definition.name, sink: sink.name, logger: logger)
+        } catch let error as RedisError {
+            throw PipelineError.unavailable("\(definition.file): sinks.\(sink.name).redis: \(error)")
+        }
     }
 
     private func checkpointStore(_ sink: SinkDefinition) throws -> any CheckpointStore {

@@ -1,4 +1,6 @@
 import ArgumentParser
+import Glibc
+import JQ
 
 /// The command line. Exit codes: 0 done; 1 failed while running, a difference or damage; 2 the definition is
 /// wrong; 3 a server, a file or a permission is missing; 64 wrong usage.
@@ -11,7 +13,14 @@ struct Millrace: AsyncParsableCommand {
         abstract: "Carries every change of a ZooKeeper tree into Redis, in order, none lost.",
         version: version,
         subcommands: [
-            Run.self, Validate.self, TestCommand.self, MapCommand.self, ReplayCommand.self, Offsets.self,
-            Log.self, DeadLettersCommand.self, Create.self,
+            Run.self, Validate.self, TestCommand.self, MapCommand.self, VerifyCommand.self,
+            ReplayCommand.self, Offsets.self, Log.self, DeadLettersCommand.self, Create.self,
         ])
+
+    static func main() async {
+        // No subcommand, since nobody is to call it: what this program starts itself as where a definition has jq.
+        if CommandLine.arguments.dropFirst() == [JQWorker.argument] { Glibc.exit(JQWorker.serve()) }
+        JQWorker.executable = "/proc/self/exe"
+        await main(nil)
+    }
 }

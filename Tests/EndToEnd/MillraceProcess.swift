@@ -20,7 +20,7 @@ final class MillraceProcess: Sendable {
     }
 
     /// The program beside the test's own, or the one named by MILLRACE_PROGRAM.
-    private static func program() throws -> String {
+    static func program() throws -> String {
         if let named = ProcessInfo.processInfo.environment["MILLRACE_PROGRAM"] { return named }
         let own = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         let path = own.deletingLastPathComponent().appendingPathComponent("millrace").path

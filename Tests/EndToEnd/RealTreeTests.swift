@@ -36,6 +36,8 @@ import ZooKeeperClient
                 for (sink, form) in expected where try await !bed.holds(form, sink) {
                     Issue.record("\(name), \(sink): \(form)")
                 }
+                let verified = try await bed.output("verify", file)
+                #expect(verified.hasSuffix("no difference\n"), "\(name): \(verified)")
                 for (path, _) in nodes.reversed() { try await writer.delete(path) }
                 try await eventually("\(name): all is gone") { try await bed.stateKeys() == [] }
                 #expect(try await bed.stateKeys() == [])

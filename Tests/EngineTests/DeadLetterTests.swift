@@ -119,6 +119,26 @@ import Testing
                 != SinkWrite.setHashField(key: key, field: key, value: []).target)
         #expect(SinkWrite.streamAdd(key: key, fields: []).target == nil)
     }
+
+    /// `dedupe` may have kept it back, since the refused one was to have written the same.
+    @Test func aLaterChangeThatWritesTheSameSupersedesNothing() {
+        func change(_ offset: Int64, _ path: String, _ value: String) -> MappedChange {
+            MappedChange(
+                Change(operation: .update, path: path, data: nil, zxid: .none, timestamp: 0), offset: offset,
+                generation: 0, writes: [.setString(key: Array("k".utf8), value: Array(value.utf8))])
+        }
+        let letter = change(5, "/a", "1")
+        var later = LaterWrites(watching: [letter])
+        #expect(later.standing(letter) == letter.writes)
+        later.note(change(6, "/a", "1"))
+        #expect(later.standing(letter) == letter.writes)
+        later.note(change(7, "/b", "2"))
+        #expect(later.standing(letter).isEmpty)
+        later.note(change(8, "/b", "1"))
+        #expect(later.standing(letter) == letter.writes)
+        later.note(change(9, "/a", "3"))
+        #expect(later.standing(letter).isEmpty)
+    }
 }
 
 /// A directory that goes with its holder.

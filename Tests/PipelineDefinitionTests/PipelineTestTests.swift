@@ -31,6 +31,12 @@ import Testing
             try #require(load(tests, test.environment).definition, "with the test's environment"))
     }
 
+    @Test func writesWithoutAPlaceHaveAFormToo() {
+        #expect(WriteForm(SinkWrite.release).kind == .release)
+        #expect(WriteForm(SinkWrite.envelope).kind == .envelope)
+        #expect(WriteForm(SinkWrite.expiring(.release, milliseconds: 5)).ttlMilliseconds == 5)
+    }
+
     @Test(arguments: try FileManager.default.contentsOfDirectory(atPath: pipelines.path))
     func shippedTestsPass(file: String) throws {
         guard file.hasSuffix(".yaml") else { return }

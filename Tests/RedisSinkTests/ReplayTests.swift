@@ -29,7 +29,7 @@ import Testing
         }
         let end = letters.isEmpty ? (offsets.last ?? -1) + 1 : 0
         var batch = MappedBatch(offsets: 0..<end, changes: changes, settled: .none, generation: 0)
-        batch.isReplay = true
+        batch.isReplay = !letters.isEmpty
         batch.letters = letters
         return batch
     }

@@ -38,6 +38,12 @@ final class Scratch {
         try FileManager.default.contentsOfDirectory(atPath: path.string).sorted()
     }
 
+    /// The log's lock, with the same patience.
+    func lock() throws -> LogLock {
+        for _ in 0..<50 { if let lock = try? LogLock(path) { return lock } }
+        return try LogLock(path)
+    }
+
     var segments: [String] { get throws { try names().filter { $0.hasSuffix(".lz4") } } }
 
     /// Opens the log for writing. A process that another test is just starting may hold the lock of a writer

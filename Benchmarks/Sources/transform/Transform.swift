@@ -1,5 +1,6 @@
 import ChangeModel
 import Foundation
+import JQ
 import Mapping
 import PipelineDefinition
 
@@ -26,6 +27,9 @@ enum Transform {
     ]
 
     static func main() {
+        // It is its own worker for jq.
+        if CommandLine.arguments.dropFirst() == [JQWorker.argument] { exit(JQWorker.serve()) }
+        JQWorker.executable = "/proc/self/exe"
         let input = (0..<1000).map(change)
         print("parse \(rate { for change in input { parse(change) } })")
         for (name, rule, sink) in kinds {

@@ -14,7 +14,7 @@ enum DeadLetterCodec {
     static let letterType: UInt8 = 0x01
     static let purgedType: UInt8 = 0x02
     static let resolvedType: UInt8 = 0x91
-    private static let version: UInt8 = 1
+    static let version: UInt8 = 1
 
     static func encode(
         stage: RefusingStage, offset: Int64, sink: String, reason: String, change: Change,

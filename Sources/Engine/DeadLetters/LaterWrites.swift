@@ -30,14 +30,22 @@ extension SinkWrite {
 
 /// The newest writes in the pipeline's log to what some dead letters would write: an older state may not replace a
 /// newer one.
+///
+/// One that writes the same does not count. It may never have been delivered: to `dedupe` it was what is there already.
 struct LaterWrites {
-    private var paths: [String: Int64] = [:]
-    private var targets: [WriteTarget: Int64] = [:]
+    fileprivate struct Latest {
+        var offset: Int64 = -1
+        /// Of those that replace something; `nil` where no rule could map the change.
+        var writes: [SinkWrite]? = []
+    }
+
+    private var paths: [String: Latest] = [:]
+    private var targets: [WriteTarget: Latest] = [:]
 
     init(watching changes: [MappedChange]) {
         for change in changes {
-            paths[change.change.path] = -1
-            for case let target? in change.writes.map(\.target) { targets[target] = -1 }
+            paths[change.change.path] = Latest()
+            for case let target? in change.writes.map(\.target) { targets[target] = Latest() }
         }
     }
 
@@ -48,23 +56,38 @@ struct LaterWrites {
         try await feed.seek(to: offset + 1)
         while let portion = try await feed.next(below: end) {
             for failure in portion.failures where paths[failure.change.path] != nil {
-                paths[failure.change.path] = failure.offset
+                paths[failure.change.path] = Latest(offset: failure.offset, writes: nil)
             }
-            for change in portion.batch.changes {
-                if paths[change.change.path] != nil { paths[change.change.path] = change.offset }
-                for case let target? in change.writes.map(\.target) where targets[target] != nil {
-                    targets[target] = change.offset
-                }
-            }
+            for change in portion.batch.changes { note(change) }
+        }
+    }
+
+    mutating func note(_ change: MappedChange) {
+        if paths[change.change.path] != nil {
+            paths[change.change.path] = Latest(
+                offset: change.offset, writes: change.writes.filter(\.replaces))
+        }
+        for write in change.writes {
+            guard let target = write.target, targets[target] != nil else { continue }
+            targets[target] = Latest(offset: change.offset, writes: [write])
         }
     }
 
     /// The writes of a change that no later one has taken the place of.
     func standing(_ change: MappedChange) -> [SinkWrite] {
-        let isPathNewer = (paths[change.change.path] ?? -1) > change.offset
+        let replacing = change.writes.filter(\.replaces)
+        let isPathNewer = paths[change.change.path]?.isNewer(than: change.offset, replacing) ?? false
         return change.writes.filter { write in
             guard write.replaces else { return true }
-            return !isPathNewer && (write.target.flatMap { targets[$0] } ?? -1) <= change.offset
+            guard !isPathNewer else { return false }
+            guard let target = write.target, let latest = targets[target] else { return true }
+            return !latest.isNewer(than: change.offset, [write])
         }
+    }
+}
+
+extension LaterWrites.Latest {
+    fileprivate func isNewer(than offset: Int64, _ writes: [SinkWrite]) -> Bool {
+        self.offset > offset && self.writes != writes
     }
 }

@@ -77,6 +77,7 @@ actor DeliveryFeed {
                 let start = try LogDirectory.startOffset(directory)
                 reader = try LogReader(directory, from: max(offset, start))
                 if offset < start { gap = offset..<start }
+                position = max(position, start)
                 return
             } catch {
                 attempts += 1
@@ -117,12 +118,14 @@ actor DeliveryFeed {
         let held = gates.oldestHeld
         var changes = gates.release(isLast && queue.isEmpty, at: now)
         let isReleased = !changes.isEmpty || gates.oldestHeld != held
-        guard let start = queue.first?.mapped.offset ?? (isReleased ? position : nil) else {
-            return remainder()
-        }
+        // Offsets that a repair has found gone, or records of types that nobody delivers, are behind us.
+        let last = selection?.offsets.upperBound ?? .max
+        let passed = queue.isEmpty ? max(position, min(reader?.nextOffset ?? 0, last)) : position
+        guard let start = queue.first?.mapped.offset ?? (isReleased || passed > position ? position : nil)
+        else { return remainder() }
         var failures: [Rejection] = []
         var bytes = changes.reduce(0) { $0 + $1.byteCount }
-        var end = start
+        var end = passed > position ? passed : start
         let most = selection?.portionChanges ?? DeliveryFeed.portionChanges
         while let item = queue.first, end - start < most,
             bytes < DeliveryFeed.portionBytes

@@ -51,6 +51,27 @@ struct KnownStateStore {
         for old in offsets().dropLast(2) { try AtomicFile.remove(file(old)) }
     }
 
+    /// Throws away what was derived from records from `offset` on.
+    func forget(from offset: Int64) throws(LogError) {
+        for later in offsets() where later > offset { try AtomicFile.remove(file(later)) }
+    }
+
+    /// The log's id that the newest readable state names.
+    static func logID(_ logDirectory: FilePath) -> String? {
+        let store = KnownStateStore(directory: logDirectory, logID: "")
+        for offset in store.offsets().reversed() {
+            guard let bytes = try? AtomicFile.read(store.file(offset), limit: largestFile),
+                let body = sound(bytes)
+            else { continue }
+            var reader = ByteReader(body)
+            guard (try? reader.integer(UInt32.self)) == magic, (try? reader.integer(UInt8.self)) == version,
+                let id = try? reader.countedString()
+            else { continue }
+            return id
+        }
+        return nil
+    }
+
     /// The newest usable state and the records after it, for the log's writer.
     func recover(upTo end: Int64, position: [UInt8]) throws(LogError) -> RecoveredCapture {
         // One beyond the end speaks of a history that is lost: once the log has grown past it, it would be believed.
@@ -134,13 +155,16 @@ struct KnownStateStore {
     }
 
     func decode(_ bytes: [UInt8], offset: Int64) -> KnownState? {
+        KnownStateStore.sound(bytes).flatMap { try? decode(ByteReader($0), offset: offset) }
+    }
+
+    /// What stands before the checksum, if that is right.
+    private static func sound(_ bytes: [UInt8]) -> ArraySlice<UInt8>? {
         guard bytes.count > 4 else { return nil }
         var checksum = ByteReader(bytes[(bytes.count - 4)...])
         let body = bytes[..<(bytes.count - 4)]
-        guard (try? checksum.integer(UInt32.self)) == body.withUnsafeBytes({ CRC32C.checksum($0) }) else {
-            return nil
-        }
-        return try? decode(ByteReader(body), offset: offset)
+        let isSound = (try? checksum.integer(UInt32.self)) == body.withUnsafeBytes { CRC32C.checksum($0) }
+        return isSound ? body : nil
     }
 
     private func decode(_ reader: ByteReader, offset: Int64) throws(ChangeCodecError) -> KnownState? {

@@ -1,4 +1,3 @@
-import CJQ
 import JQ
 
 extension JQProgram {
@@ -6,101 +5,68 @@ extension JQProgram {
     ///
     /// jq's numbers are doubles: integers beyond 2^53 lose their last digits.
     func outputs(of value: Value) throws(MappingFault) -> [Value] {
-        var outputs: [Value] = []
-        var budget = JQOutput.maximumParts
+        var input = JQEncoder()
+        value.encode(into: &input)
         do {
-            try run(value.jqValue) { output throws(JQError) in
-                outputs.append(try JQOutput.take(output, depth: 1, &budget))
-            }
+            var decoder = try run(input)
+            var outputs: [Value] = []
+            while !decoder.isAtEnd { outputs.append(try Value(&decoder)) }
+            return outputs
         } catch {
             throw .jq(error.message)
         }
-        return outputs
     }
 }
 
 extension Value {
-    fileprivate var jqValue: jv {
+    fileprivate func encode(into input: inout JQEncoder) {
         switch self {
-        case .null: jv_null()
-        case .boolean(let flag): jv_bool(flag ? 1 : 0)
-        case .integer(let number): jv_number(Double(number))
-        case .number(let text): Double(text).map(jv_number) ?? jv_null()
-        case .text(let text): Value.jqString(text)
-        case .bytes(let raw): Value.jqString(String(decoding: raw, as: UTF8.self))
-        case .array(let items): items.reduce(jv_array()) { jv_array_append($0, $1.jqValue) }
+        case .null: input.appendNull()
+        case .boolean(let flag): input.append(flag)
+        case .integer(let number): input.append(Double(number))
+        case .number(let text):
+            if let number = Double(text) { input.append(number) } else { input.appendNull() }
+        case .text(let text): input.append(text)
+        case .bytes(let raw): input.append(String(decoding: raw, as: UTF8.self))
+        case .array(let items):
+            input.appendArray(count: items.count)
+            for item in items { item.encode(into: &input) }
         case .object(let members):
-            members.members.reduce(jv_object()) { object, member in
-                jv_object_set(object, Value.jqString(member.name), member.value.jqValue)
+            input.appendObject(count: members.members.count)
+            for member in members.members {
+                input.append(name: member.name)
+                member.value.encode(into: &input)
             }
         }
     }
 
-    private static func jqString(_ text: String) -> jv {
-        var text = text
-        return text.withUTF8 { bytes in
-            bytes.withMemoryRebound(to: CChar.self) { characters in
-                jv_string_sized(characters.baseAddress, Int32(clamping: characters.count))
-            }
-        }
-    }
-}
-
-/// What jq puts out, as a value of ours. A program can make much of little.
-private enum JQOutput {
-    /// Values and KiB of text that all outputs for one input may have.
-    static let maximumParts = 200_000
-    private static let maximumDepth = 512
-
-    /// Takes over the value.
-    static func take(_ value: jv, depth: Int, _ budget: inout Int) throws(JQError) -> Value {
-        defer { jv_free(value) }
-        budget -= 1
-        guard budget >= 0, depth <= maximumDepth else {
-            throw JQError(
-                .limit,
-                "jq puts out more than \(maximumParts) values, or nests them more than \(maximumDepth) deep")
-        }
-        switch jv_get_kind(value) {
-        case JV_KIND_FALSE: return .boolean(false)
-        case JV_KIND_TRUE: return .boolean(true)
-        case JV_KIND_NUMBER: return number(jv_number_value(value))
-        case JV_KIND_STRING: return text(value, &budget)
-        case JV_KIND_ARRAY:
+    /// The decoder bounds how many there are and how deep they nest.
+    fileprivate init(_ decoder: inout JQDecoder) throws(JQError) {
+        switch try decoder.next() {
+        case .null: self = .null
+        case .boolean(let flag): self = .boolean(flag)
+        case .number(let number): self = Value(jqNumber: number)
+        case .text(let text): self = .text(text)
+        case .array(let count):
             var items: [Value] = []
-            for index in 0..<jv_array_length(jv_copy(value)) {
-                items.append(try take(jv_array_get(jv_copy(value), index), depth: depth + 1, &budget))
-            }
-            return .array(items)
-        case JV_KIND_OBJECT:
+            items.reserveCapacity(count)
+            for _ in 0..<count { items.append(try Value(&decoder)) }
+            self = .array(items)
+        case .object(let count):
             var members: [ObjectValue.Member] = []
-            var place = jv_object_iter(value)
-            while jv_object_iter_valid(value, place) != 0 {
-                let name = jv_object_iter_key(value, place)
-                defer { jv_free(name) }
-                let member = try take(jv_object_iter_value(value, place), depth: depth + 1, &budget)
-                members.append(.init(name: string(name), value: member))
-                place = jv_object_iter_next(value, place)
+            members.reserveCapacity(count)
+            for _ in 0..<count {
+                members.append(.init(name: try decoder.name(), value: try Value(&decoder)))
             }
-            return .object(ObjectValue(members))
-        default: return .null
+            self = .object(ObjectValue(members))
         }
     }
 
-    private static func number(_ number: Double) -> Value {
-        if let integer = Int64(exactly: number), integer.magnitude <= 1 << 53 { return .integer(integer) }
-        return number.isFinite ? .number(String(number)) : .null
-    }
-
-    private static func text(_ value: jv, _ budget: inout Int) -> Value {
-        let text = string(value)
-        budget -= text.utf8.count >> 10
-        return .text(text)
-    }
-
-    private static func string(_ value: jv) -> String {
-        let count = Int(jv_string_length_bytes(jv_copy(value)))
-        guard let bytes = jv_string_value(value) else { return "" }
-        return String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
+    private init(jqNumber number: Double) {
+        if let integer = Int64(exactly: number), integer.magnitude <= 1 << 53 {
+            self = .integer(integer)
+        } else {
+            self = number.isFinite ? .number(String(number)) : .null
+        }
     }
 }

@@ -48,8 +48,8 @@ public struct WriteForm: Sendable, Hashable, CustomStringConvertible {
         case .expiring(let write, let milliseconds):
             self.init(write)
             ttlMilliseconds = milliseconds
-        case .release: self.init(.release)
-        case .envelope: self.init(.envelope)
+        case .release: self.init(Kind.release)
+        case .envelope: self.init(Kind.envelope)
         }
     }
 

@@ -63,6 +63,22 @@ final class LogFile {
         }
     }
 
+    /// Appends a range of another file at a position of this one; returns the position behind it.
+    func copy(_ range: Range<Int64>, of other: LogFile, to position: Int64) throws(LogError) -> Int64 {
+        var source = range.lowerBound
+        var target = position
+        while source < range.upperBound {
+            let bytes = try other.read(at: source, count: Int(min(range.upperBound - source, 1 << 20)))
+            guard !bytes.isEmpty else {
+                throw LogError(code: .io, message: "ends early", file: other.path.string, position: source)
+            }
+            try write(bytes, at: target)
+            source += Int64(bytes.count)
+            target += Int64(bytes.count)
+        }
+        return target
+    }
+
     func truncate(to size: Int64) throws(LogError) {
         guard ftruncate(descriptor, off_t(size)) == 0 else { throw LogFile.failure(path) }
     }
@@ -96,12 +112,19 @@ final class LogFile {
 public enum AtomicFile {
     /// Writes a temporary file, makes it durable and renames it. Makes missing directories.
     public static func replace(_ path: FilePath, with bytes: [UInt8]) throws(LogError) {
+        try replace(path) { file throws(LogError) in try file.write(bytes, at: 0) }
+    }
+
+    /// The same for contents that are written piece by piece.
+    static func replace(
+        _ path: FilePath, _ write: (LogFile) throws(LogError) -> Void
+    ) throws(LogError) {
         let directory = path.removingLastComponent()
         try makeDirectory(directory)
         let temporary = FilePath(path.string + ".new")
         let file = try LogFile(temporary, .create)
         try file.truncate(to: 0)
-        try file.write(bytes, at: 0)
+        try write(file)
         try file.sync()
         let code = temporary.withPlatformString { from in path.withPlatformString { rename(from, $0) } }
         guard code == 0 else { throw LogFile.failure(path) }

@@ -1,3 +1,5 @@
+import LZ4
+
 /// The header of a batch: the content of the skippable frame before the batch's LZ4 frame.
 struct BatchHeader: Equatable {
     /// Skippable frame magic and length, then the fields, then two checksums.
@@ -53,6 +55,21 @@ struct BatchHeader: Equatable {
         put(checksum, 132, &bytes)
     }
 
+    /// Appends the batch: this header, with the length and the checksum of the frame filled in, and the frame.
+    mutating func write(
+        _ records: [UInt8], _ codec: LZ4Frame, to output: inout [UInt8]
+    ) throws(LZ4Error) {
+        let start = output.count
+        let frame = start + BatchHeader.byteCount
+        output.append(contentsOf: repeatElement(0, count: BatchHeader.byteCount))
+        try codec.compress(records, appendingTo: &output)
+        frameLength = UInt32(output.count - frame)
+        frameChecksum = output.withUnsafeBytes {
+            CRC32C.checksum(UnsafeRawBufferPointer(rebasing: $0[frame...]))
+        }
+        write(to: &output, at: start)
+    }
+
     /// Whether a batch might begin here; for the search behind damage.
     static func looksLikeStart(_ bytes: UnsafeRawBufferPointer) -> Bool {
         bytes.count >= 12
@@ -65,9 +82,14 @@ struct BatchHeader: Equatable {
         case version(UInt8)
     }
 
-    /// Reads a header from exactly `byteCount` bytes. Throws `Flaw`.
-    init(_ bytes: [UInt8]) throws(Flaw) {
-        let result = bytes.withUnsafeBytes { bytes in Result { () throws(Flaw) in try BatchHeader(bytes) } }
+    /// Reads the header that begins at an index. Throws `Flaw`.
+    init(_ bytes: [UInt8], at start: Int = 0) throws(Flaw) {
+        let end = min(start + BatchHeader.byteCount, bytes.count)
+        let result = bytes.withUnsafeBytes { bytes in
+            Result { () throws(Flaw) in
+                try BatchHeader(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
+            }
+        }
         self = try result.get()
     }
 

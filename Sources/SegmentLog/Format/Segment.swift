@@ -12,8 +12,10 @@ struct Segment {
     }
 
     /// What a person can do about damage.
-    static let damageAdvice =
-        "restore the segment from a backup, or move the log away: the next run reads and delivers every node anew"
+    var damageAdvice: String {
+        "restore the segment from a backup, or run `millrace log repair \(directory)`, which sets the damaged bytes aside "
+            + "and says which offsets are gone"
+    }
 
     var path: FilePath { directory.appending(Segment.name(baseOffset, ".lz4")) }
 
@@ -50,9 +52,18 @@ struct Segment {
     static func header(_ file: LogFile, at position: Int64, size: Int64) throws(LogError) -> Look {
         guard position < size else { return .end }
         let bytes = try file.read(at: position, count: BatchHeader.byteCount)
-        guard bytes.count == BatchHeader.byteCount else { return .broken("a batch header that ends early") }
+        return try look(bytes, from: 0, file, at: position, size: size)
+    }
+
+    /// The same of bytes that have been read; `start` is the index of those at the position.
+    static func look(
+        _ bytes: [UInt8], from start: Int, _ file: LogFile, at position: Int64, size: Int64
+    ) throws(LogError) -> Look {
+        guard bytes.count - start >= BatchHeader.byteCount else {
+            return .broken("a batch header that ends early")
+        }
         do {
-            let header = try BatchHeader(bytes)
+            let header = try BatchHeader(bytes, at: start)
             guard position + header.totalLength <= size else { return .broken("a batch that ends early") }
             return .batch(header)
         } catch {
@@ -68,38 +79,60 @@ struct Segment {
     }
 
     /// The records of the batch at a position.
-    static func batch(
-        _ file: LogFile, _ header: BatchHeader, at position: Int64, from start: Int64, codec: LZ4Frame,
-        limit: Int
+    func batch(
+        _ file: LogFile, _ header: BatchHeader, at position: Int64, from start: Int64, codec: LZ4Frame
     ) throws(LogError) -> RecordBatch {
-        func damaged(_ message: String) -> LogError {
-            LogError(
+        switch try Segment.content(file, header, at: position, from: start, codec: codec) {
+        case .success(let batch):
+            return batch
+        case .failure(let flaw):
+            throw LogError(
                 code: .corrupt,
-                message: "\(message) (batch of offsets \(header.baseOffset) to \(header.lastOffset)); "
-                    + "\(Segment.damageAdvice)",
+                message: "\(flaw.message) (batch of offsets \(header.baseOffset) to \(header.lastOffset)); "
+                    + damageAdvice,
                 file: file.path.string, position: position)
         }
-        guard Int(header.rawLength) <= limit else { throw damaged("the batch is larger than \(limit) bytes") }
+    }
+
+    /// Why the records of a batch cannot be had.
+    struct BatchFlaw: Error {
+        var message: String
+    }
+
+    /// The records of the batch at a position, or what is wrong with them. Throws where the file cannot be read.
+    static func content(
+        _ file: LogFile, _ header: BatchHeader, at position: Int64, from start: Int64, codec: LZ4Frame
+    ) throws(LogError) -> Result<RecordBatch, BatchFlaw> {
+        guard Int(header.rawLength) <= LogReader.batchLimit else {
+            return .failure(BatchFlaw(message: "the batch is larger than \(LogReader.batchLimit) bytes"))
+        }
         let frame = try file.read(at: position + Int64(BatchHeader.byteCount), count: Int(header.frameLength))
         guard frame.count == Int(header.frameLength),
             frame.withUnsafeBytes({ CRC32C.checksum($0) }) == header.frameChecksum
-        else { throw damaged("the checksum of the batch is wrong") }
+        else { return .failure(BatchFlaw(message: "the checksum of the batch is wrong")) }
         do {
             let content = try frame.withUnsafeBytes { bytes throws(LZ4Error) in
                 try codec.decompress(bytes, count: Int(header.rawLength))
             }
-            return try RecordBatch(header, bytes: content, from: start)
+            return .success(try RecordBatch(header, bytes: content, from: start))
         } catch let error as LZ4Error {
-            throw damaged("the batch cannot be decompressed: \(error)")
+            return .failure(BatchFlaw(message: "the batch cannot be decompressed: \(error)"))
         } catch let error as LogError {
-            throw damaged(error.message)
+            return .failure(BatchFlaw(message: error.message))
         } catch {
-            throw damaged("\(error)")
+            return .failure(BatchFlaw(message: "\(error)"))
         }
     }
 
     /// Whether a whole batch lies anywhere behind a position: then what lies there is damage, not a torn tail.
     static func hasBatch(_ file: LogFile, behind position: Int64, size: Int64) throws(LogError) -> Bool {
+        try firstBatch(file, behind: position, size: size) { _ in true } != nil
+    }
+
+    /// The first whole batch behind a position that `isPlausible`.
+    static func firstBatch(
+        _ file: LogFile, behind position: Int64, size: Int64, where isPlausible: (BatchHeader) -> Bool
+    ) throws(LogError) -> (position: Int64, header: BatchHeader)? {
         let chunk = 1 << 20
         var start = position + 1
         while start < size {
@@ -110,14 +143,15 @@ struct Segment {
                     bytes.withUnsafeBytes({
                         BatchHeader.looksLikeStart(UnsafeRawBufferPointer(rebasing: $0[index...]))
                     }),
-                    case .batch = try header(file, at: start + Int64(index), size: size)
+                    case .batch(let header) = try header(file, at: start + Int64(index), size: size),
+                    isPlausible(header)
                 {
-                    return true
+                    return (start + Int64(index), header)
                 }
                 index += 1
             }
             start += Int64(chunk)
         }
-        return false
+        return nil
     }
 }

@@ -3,29 +3,6 @@ public import SystemPackage
 
 func getProcessID() -> Int32 { getpid() }
 
-public struct SegmentStatistics: Sendable, Hashable {
-    public var file: String
-    public var baseOffset: Int64
-    public var lastOffset: Int64
-    public var fileBytes: Int64
-    public var uncompressedBytes: Int64
-    public var batches: Int
-    public var records: Int
-    public var firstTimestamp: Int64
-    public var lastTimestamp: Int64
-    public var isClosed: Bool
-}
-
-public struct LogStatistics: Sendable, Hashable {
-    public var logID: String
-    public var generations: [Generation]
-    public var segments: [SegmentStatistics]
-    public var startOffset: Int64
-    public var endOffset: Int64
-    /// The process that writes the log now.
-    public var writerProcess: Int32?
-}
-
 /// Looks at a log without taking part in it.
 public enum LogDirectory {
     public static func logID(_ directory: FilePath) throws(LogError) -> String {
@@ -34,6 +11,11 @@ public enum LogDirectory {
 
     public static func generations(_ directory: FilePath) throws(LogError) -> [Generation] {
         try LogMeta.load(directory).generations
+    }
+
+    /// The offsets that repairs have found gone, ascending.
+    public static func gaps(_ directory: FilePath) throws(LogError) -> [LogGap] {
+        try LogGaps.load(directory).entries
     }
 
     public static func startOffset(_ directory: FilePath) throws(LogError) -> Int64 {
@@ -48,31 +30,54 @@ public enum LogDirectory {
             end = header.lastOffset + 1
             return true
         }
-        return end
+        return try LogGaps.load(directory).end(from: end)
     }
 
     /// The first offset that was appended at this time or later; the end where there is none.
     public static func offset(
         _ directory: FilePath, atOrAfter timestampMilliseconds: Int64
     ) throws(LogError) -> Int64 {
-        let all = try segments(directory)
-        var end = all[0].baseOffset
-        var found: Int64?
-        for segment in all {
+        for segment in try segments(directory) {
             guard let file = try segment.open() else { continue }
-            let index = SegmentIndex.load(segment, size: try file.size)
+            let size = try file.size
+            // The clock may have stepped back, so each segment is asked; its head is one small read.
+            if let head = SegmentIndex.loadHead(segment, size: size),
+                head.latestTimestamp < timestampMilliseconds
+            {
+                continue
+            }
+            let index = SegmentIndex.load(segment, size: size)
             let start = index?.position(atOrAfter: timestampMilliseconds) ?? 0
+            var found: Int64?
             try forEachHeader(file, from: start) { header, _ in
-                end = header.lastOffset + 1
-                if header.lastTimestamp >= timestampMilliseconds, header.lastOffset >= header.baseOffset {
-                    found = header.baseOffset
-                    return false
+                guard header.lastTimestamp >= timestampMilliseconds, header.lastOffset >= header.baseOffset
+                else {
+                    return true
                 }
-                return true
+                found = header.baseOffset
+                return false
             }
             if let found { return found }
         }
-        return end
+        return try endOffset(directory)
+    }
+
+    /// The first offset of the first batch whose capture position `holds`; the end where there is
+    /// none. Reads every header before it.
+    public static func offset(
+        _ directory: FilePath, where holds: (_ position: [UInt8]) -> Bool
+    ) throws(LogError) -> Int64 {
+        for segment in try segments(directory) {
+            guard let file = try segment.open() else { continue }
+            var found: Int64?
+            try forEachHeader(file) { header, _ in
+                guard holds(header.position) else { return true }
+                found = header.baseOffset
+                return false
+            }
+            if let found { return found }
+        }
+        return try endOffset(directory)
     }
 
     /// The process that holds the log's lock.
@@ -84,37 +89,7 @@ public enum LogDirectory {
         return Int32(String(decoding: bytes.prefix { $0 != 10 }, as: UTF8.self))
     }
 
-    public static func statistics(_ directory: FilePath) throws(LogError) -> LogStatistics {
-        let meta = try LogMeta.load(directory)
-        let all = try segments(directory)
-        var statistics: [SegmentStatistics] = []
-        var end: Int64 = all[0].baseOffset
-        for (number, segment) in all.enumerated() {
-            guard let file = try segment.open() else { continue }
-            var one = SegmentStatistics(
-                file: Segment.name(segment.baseOffset, ".lz4"), baseOffset: segment.baseOffset,
-                lastOffset: segment.baseOffset - 1, fileBytes: try file.size,
-                uncompressedBytes: 0, batches: 0, records: 0, firstTimestamp: 0, lastTimestamp: 0,
-                isClosed: number < all.count - 1)
-            try forEachHeader(file) { header, _ in
-                one.uncompressedBytes += Int64(header.rawLength)
-                one.records += Int(header.count)
-                if one.batches == 0 { one.firstTimestamp = header.firstTimestamp }
-                one.batches += 1
-                one.lastTimestamp = header.lastTimestamp
-                one.lastOffset = header.lastOffset
-                return true
-            }
-            end = one.lastOffset + 1
-            statistics.append(one)
-        }
-        return LogStatistics(
-            logID: meta.idText, generations: meta.generations, segments: statistics,
-            startOffset: all[0].baseOffset,
-            endOffset: end, writerProcess: writerProcess(directory))
-    }
-
-    private static func segments(_ directory: FilePath) throws(LogError) -> [Segment] {
+    static func segments(_ directory: FilePath) throws(LogError) -> [Segment] {
         let segments = try Segment.list(directory)
         guard !segments.isEmpty else {
             throw LogError(code: .notFound, message: "there is no log here", file: directory.string)
@@ -123,14 +98,14 @@ public enum LogDirectory {
     }
 
     /// Visits the headers of a segment up to its end or what is torn there.
-    private static func forEachHeader(
+    static func forEachHeader(
         _ file: LogFile, from start: Int64 = 0, _ body: (BatchHeader, Int64) -> Bool
     ) throws(LogError) {
         let size = try file.size
-        var position = start
-        while case .batch(let header) = try Segment.header(file, at: position, size: size) {
-            guard body(header, position) else { return }
-            position += header.totalLength
+        var headers = HeaderReader(file, at: start)
+        while case .batch(let header) = try headers.look(size: size) {
+            guard body(header, headers.position) else { return }
+            headers.position += header.totalLength
         }
     }
 }

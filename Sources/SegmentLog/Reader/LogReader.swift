@@ -5,14 +5,19 @@ public import SystemPackage
 public struct LogReader {
     /// Larger batches are not believed.
     static let batchLimit = 256 << 20
+    /// A reader at the log's end knows by name what must follow; it looks for anything else once in so long.
+    private static let listInterval = Duration.seconds(1)
 
     private let directory: FilePath
     private let codec: LZ4Frame
     private let start: Int64
     private var segment: Segment
-    private var file: LogFile
-    private var position: Int64 = 0
-    /// The offset of the next record to be read.
+    private var headers: HeaderReader
+    /// What the next batch begins with; `nil` before the first of a segment that is not read from its start.
+    private var expected: Int64?
+    private var gaps: LogGaps?
+    private var lastListed: ContinuousClock.Instant?
+    /// The offset of the next record to be read. At the end of the log it lies behind what repairs have found gone.
     public private(set) var nextOffset: Int64
 
     /// Throws `.notFound` where there is no log, `.trimmed` where the offset lies before its start.
@@ -27,7 +32,6 @@ public struct LogReader {
         self.directory = directory
         segment = segments.last { $0.baseOffset <= offset } ?? first
         guard let file = try segment.open() else { throw LogReader.trimmed(directory, offset + 1, offset) }
-        self.file = file
         do {
             codec = try LZ4Frame()
         } catch {
@@ -35,7 +39,9 @@ public struct LogReader {
         }
         start = offset
         nextOffset = offset
-        position = SegmentIndex.load(segment, size: try file.size)?.position(of: offset) ?? 0
+        let position = SegmentIndex.load(segment, size: try file.size)?.position(of: offset) ?? 0
+        headers = HeaderReader(file, at: position)
+        expected = position == 0 ? segment.baseOffset : nil
     }
 
     private static func trimmed(_ directory: FilePath, _ start: Int64, _ offset: Int64) -> LogError {
@@ -44,27 +50,29 @@ public struct LogReader {
             file: directory.string)
     }
 
-    /// The next batch; `nil` where no whole one is there yet, or where it reaches `limit`.
+    /// The next batch; `nil` where no whole one is there yet, or where it reaches `limit`. Offsets that a repair has found
+    /// gone are stepped over.
     ///
     /// Throws `.corrupt` for damage that is not the end of the log being written, `.trimmed` where retention has
     /// removed what comes next.
     public mutating func next(below limit: Int64? = nil) throws(LogError) -> RecordBatch? {
         while true {
-            let size = try file.size
-            switch try Segment.header(file, at: position, size: size) {
+            let size = try headers.file.size
+            switch try headers.look(size: size) {
             case .batch(let header):
                 if let limit, header.lastOffset >= limit { return nil }
+                try check(header)
+                let position = headers.position
                 // The last batch of a snapshot or an idle position lies exactly at the limit: nothing of it waits.
-                let at = position
-                if header.lastOffset < start,
-                    !(header.lastOffset < header.baseOffset && header.baseOffset >= start)
-                {
-                    position = at + header.totalLength
-                    continue
-                }
-                let batch = try Segment.batch(
-                    file, header, at: at, from: start, codec: codec, limit: LogReader.batchLimit)
-                position = at + header.totalLength
+                let isWanted =
+                    header.lastOffset >= start
+                    || header.lastOffset < header.baseOffset && header.baseOffset >= start
+                let batch =
+                    isWanted
+                    ? try segment.batch(headers.file, header, at: position, from: start, codec: codec) : nil
+                headers.position = position + header.totalLength
+                expected = header.lastOffset + 1
+                guard let batch else { continue }
                 nextOffset = max(nextOffset, header.lastOffset + 1)
                 return batch
             case .end:
@@ -72,34 +80,66 @@ public struct LogReader {
             case .broken(let message):
                 guard try isTail(size) else {
                     throw LogError(
-                        code: .corrupt, message: "\(message); \(Segment.damageAdvice)",
-                        file: file.path.string, position: position)
+                        code: .corrupt, message: "\(message); \(segment.damageAdvice)",
+                        file: headers.file.path.string, position: headers.position)
                 }
+                nextOffset = max(nextOffset, try end(from: nextOffset))
                 return nil
             }
         }
     }
 
+    /// Throws `.corrupt` where offsets before a batch are missing, or there twice.
+    private mutating func check(_ header: BatchHeader) throws(LogError) {
+        guard let expected, header.baseOffset != expected else { return }
+        guard try reaches(header.baseOffset, from: expected) else {
+            throw LogError(
+                code: .corrupt,
+                message: "a batch of offset \(header.baseOffset) where \(expected) belongs; "
+                    + segment.damageAdvice,
+                file: headers.file.path.string, position: headers.position)
+        }
+    }
+
+    /// Whether all offsets between are known to be gone; the manifest is read when it is needed, and again where it does
+    /// not tell.
+    private mutating func reaches(_ offset: Int64, from expected: Int64) throws(LogError) -> Bool {
+        if let gaps, gaps.reach(offset, from: expected) { return true }
+        guard offset > expected else { return offset == expected }
+        let read = try LogGaps.load(directory)
+        gaps = read
+        return read.reach(offset, from: expected)
+    }
+
+    /// The first offset from here on that is not known to be gone.
+    private mutating func end(from offset: Int64) throws(LogError) -> Int64 {
+        if let gaps { return gaps.end(from: offset) }
+        let read = try LogGaps.load(directory)
+        gaps = read
+        return read.end(from: offset)
+    }
+
     /// Whether what is broken may be a batch that is being written: in the last segment, nothing behind it.
-    private func isTail(_ size: Int64) throws(LogError) -> Bool {
+    private mutating func isTail(_ size: Int64) throws(LogError) -> Bool {
         guard try Segment.list(directory).last?.baseOffset == segment.baseOffset else {
             // It may have been completed, and the segment closed, since it was read.
-            if case .broken = try Segment.header(file, at: position, size: try file.size) { return false }
+            if case .broken = try headers.look(size: try headers.file.size) { return false }
             return true
         }
-        return try !Segment.hasBatch(file, behind: position, size: size)
+        return try !Segment.hasBatch(headers.file, behind: headers.position, size: size)
     }
 
     /// Goes to the following segment, if there is one.
     private mutating func advance() throws(LogError) -> Bool {
-        let segments = try Segment.list(directory)
-        guard let following = segments.first(where: { $0.baseOffset > segment.baseOffset }) else {
+        let here = expected ?? max(nextOffset, segment.baseOffset)
+        let next = try end(from: here)
+        guard let (following, file) = try following(next) else {
+            nextOffset = max(nextOffset, try end(from: nextOffset))
             return false
         }
         // Between the look at the end and the list the segment may have grown.
-        guard position >= (try file.size) else { return true }
-        guard following.baseOffset == max(nextOffset, segment.baseOffset) || following.baseOffset <= start
-        else {
+        guard headers.position >= (try headers.file.size) else { return true }
+        if following.baseOffset > start, try !reaches(following.baseOffset, from: here) {
             // Retention may have been at work while the names were read: only the second list speaks of damage.
             let again = try Segment.list(directory)
             if let first = again.first, first.baseOffset > nextOffset {
@@ -111,16 +151,30 @@ public struct LogReader {
             }
             throw LogError(
                 code: .corrupt,
-                message:
-                    "offsets \(nextOffset) to \(following.baseOffset - 1) are missing between two segments",
+                message: "offsets \(here) to \(following.baseOffset - 1) are missing between two segments; "
+                    + segment.damageAdvice,
                 file: following.path.string)
         }
-        guard let next = try following.open() else {
-            throw LogReader.trimmed(directory, following.baseOffset + 1, nextOffset)
-        }
-        file = next
         segment = following
-        position = 0
+        headers = HeaderReader(file)
+        expected = following.baseOffset
+        lastListed = nil
         return true
+    }
+
+    /// The segment behind this one, open: the one that begins at `next`, else the first of those that are there.
+    private mutating func following(_ next: Int64) throws(LogError) -> (Segment, LogFile)? {
+        let named = Segment(baseOffset: next, directory: directory)
+        if next > segment.baseOffset, let file = try named.open() { return (named, file) }
+        if let lastListed, .now - lastListed < LogReader.listInterval { return nil }
+        guard let other = try Segment.list(directory).first(where: { $0.baseOffset > segment.baseOffset })
+        else {
+            lastListed = .now
+            return nil
+        }
+        guard let file = try other.open() else {
+            throw LogReader.trimmed(directory, other.baseOffset + 1, nextOffset)
+        }
+        return (other, file)
     }
 }

@@ -10,10 +10,18 @@ enum CleanMarker {
 
     /// The end that the last close wrote down, if there is one; the marker is gone afterwards.
     static func take(_ directory: FilePath) throws(LogError) -> Int64? {
-        let path = path(directory)
-        guard let bytes = try? AtomicFile.read(path, limit: 64) else { return nil }
-        try AtomicFile.remove(path)
+        guard let bytes = try? AtomicFile.read(path(directory), limit: 64) else { return nil }
+        try AtomicFile.remove(path(directory))
         try AtomicFile.syncDirectory(directory)
-        return Int64(String(decoding: bytes.dropLast(), as: UTF8.self))
+        return end(bytes)
+    }
+
+    /// The end that the last close wrote down, if there is one; the marker stays.
+    static func look(_ directory: FilePath) -> Int64? {
+        (try? AtomicFile.read(path(directory), limit: 64)).flatMap(end)
+    }
+
+    private static func end(_ bytes: [UInt8]) -> Int64? {
+        Int64(String(decoding: bytes.dropLast(), as: UTF8.self))
     }
 }

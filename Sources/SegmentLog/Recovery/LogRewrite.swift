@@ -54,8 +54,7 @@ public enum LogRewrite {
                     code: .corrupt, message: "no whole batch is here", file: segment.path.string,
                     position: position)
             }
-            let batch = try Segment.batch(
-                file, header, at: position, from: 0, codec: codec, limit: LogReader.batchLimit)
+            let batch = try segment.batch(file, header, at: position, from: 0, codec: codec)
             if let records = try replaced(batch, replacement) {
                 try append(records, header, codec, to: &output)
                 isChanged = true
@@ -89,21 +88,13 @@ public enum LogRewrite {
     private static func append(
         _ records: RecordBatchBuilder, _ old: BatchHeader, _ codec: LZ4Frame, to output: inout [UInt8]
     ) throws(LogError) {
-        let start = output.count
-        let frameStart = start + BatchHeader.byteCount
-        output.append(contentsOf: repeatElement(0, count: BatchHeader.byteCount))
-        do {
-            try codec.compress(records.bytes, appendingTo: &output)
-        } catch {
-            throw LogError(code: .io, message: "compression failed: \(error)")
-        }
         var header = old
         header.count = UInt32(records.count)
         header.rawLength = UInt32(records.byteCount)
-        header.frameLength = UInt32(output.count - frameStart)
-        header.frameChecksum = output.withUnsafeBytes {
-            CRC32C.checksum(UnsafeRawBufferPointer(rebasing: $0[frameStart...]))
+        do {
+            try header.write(records.bytes, codec, to: &output)
+        } catch {
+            throw LogError(code: .io, message: "compression failed: \(error)")
         }
-        header.write(to: &output, at: start)
     }
 }

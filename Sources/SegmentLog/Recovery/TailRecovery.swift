@@ -15,31 +15,39 @@ public struct RecoveryReport: Sendable, Hashable {
 /// A torn tail is what a crash leaves and may be cut. Damage with a whole batch behind it is not: it is refused.
 struct TailRecovery {
     /// Of the whole batches.
-    private(set) var index = SegmentIndex()
+    private(set) var index: SegmentIndex
     private(set) var nextOffset: Int64
     /// Bytes behind the last whole batch.
     private(set) var tornBytes: Int64 = 0
     /// Header of the last whole batch.
     private(set) var last: BatchHeader?
 
-    /// Throws `.corrupt` for damage before the tail.
-    init(_ file: LogFile, _ segment: Segment, indexInterval: Int, codec: LZ4Frame) throws(LogError) {
+    /// - Parameter gaps: offsets that may be missing.
+    /// - Throws: `.corrupt` for damage before the tail.
+    init(
+        _ file: LogFile, _ segment: Segment, gaps: LogGaps, indexInterval: Int, codec: LZ4Frame
+    ) throws(LogError) {
+        index = SegmentIndex(baseOffset: segment.baseOffset)
         nextOffset = segment.baseOffset
+        // Offsets that are gone at the end are not given out again.
+        defer { nextOffset = gaps.end(from: nextOffset) }
         let size = try file.size
+        var headers = HeaderReader(file)
         while true {
-            switch try Segment.header(file, at: index.size, size: size) {
+            headers.position = index.size
+            switch try headers.look(size: size) {
             case .end:
                 return
             case .batch(let header):
-                guard header.baseOffset == nextOffset else {
+                guard gaps.reach(header.baseOffset, from: nextOffset) else {
                     throw LogError(
                         code: .corrupt,
-                        message: "a batch of offset \(header.baseOffset) where \(nextOffset) belongs",
+                        message: "a batch of offset \(header.baseOffset) where \(nextOffset) belongs; "
+                            + segment.damageAdvice,
                         file: file.path.string, position: index.size)
                 }
                 do {
-                    _ = try Segment.batch(
-                        file, header, at: index.size, from: 0, codec: codec, limit: LogReader.batchLimit)
+                    _ = try segment.batch(file, header, at: index.size, from: 0, codec: codec)
                 } catch {
                     guard index.size + header.totalLength == size else { throw error }
                     tornBytes = size - index.size
@@ -53,7 +61,7 @@ struct TailRecovery {
                     throw LogError(
                         code: .corrupt,
                         message: "\(message), with whole batches behind it; "
-                            + "\(Segment.damageAdvice)",
+                            + "\(segment.damageAdvice)",
                         file: file.path.string, position: index.size)
                 }
                 tornBytes = size - index.size
@@ -70,10 +78,12 @@ extension Segment {
     func scan(indexInterval: Int) throws(LogError) -> (index: SegmentIndex, last: BatchHeader?) {
         let file = try LogFile(path, .read)
         let size = try file.size
-        var index = SegmentIndex()
+        var index = SegmentIndex(baseOffset: baseOffset)
         var last: BatchHeader?
+        var headers = HeaderReader(file)
         while true {
-            switch try Segment.header(file, at: index.size, size: size) {
+            headers.position = index.size
+            switch try headers.look(size: size) {
             case .end:
                 return (index, last)
             case .batch(let header):
@@ -81,7 +91,7 @@ extension Segment {
                 last = header
             case .broken(let message):
                 throw LogError(
-                    code: .corrupt, message: "\(message); \(Segment.damageAdvice)",
+                    code: .corrupt, message: "\(message); \(damageAdvice)",
                     file: path.string, position: index.size)
             }
         }

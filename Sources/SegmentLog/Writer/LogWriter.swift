@@ -80,7 +80,8 @@ public final class LogWriter {
         if isNew { try AtomicFile.syncDirectory(directory) }
 
         let tail = try TailRecovery(
-            file, last, indexInterval: configuration.indexIntervalBytes, codec: codec)
+            file, last, gaps: try LogGaps.load(directory), indexInterval: configuration.indexIntervalBytes,
+            codec: codec)
         index = tail.index
         nextOffset = tail.nextOffset
         durableOffset = tail.nextOffset
@@ -155,22 +156,16 @@ public final class LogWriter {
         _ batch: RecordBatchBuilder, position: [UInt8], timestamp: Int64
     ) throws(LogError) -> BatchHeader {
         output.removeAll(keepingCapacity: true)
-        output.append(contentsOf: repeatElement(0, count: BatchHeader.byteCount))
+        var header = BatchHeader(
+            generation: currentGeneration, baseOffset: nextOffset,
+            lastOffset: nextOffset + Int64(batch.offsetCount) - 1, count: batch.count,
+            rawLength: batch.byteCount, frameLength: 0, timestamp: timestamp, position: position,
+            frameChecksum: 0)
         do {
-            try codec.compress(batch.bytes, appendingTo: &output)
+            try header.write(batch.bytes, codec, to: &output)
         } catch {
             throw LogError(code: .io, message: "compression failed: \(error)")
         }
-        let checksum = output.withUnsafeBytes {
-            CRC32C.checksum(UnsafeRawBufferPointer(rebasing: $0[BatchHeader.byteCount...]))
-        }
-        let header = BatchHeader(
-            generation: currentGeneration, baseOffset: nextOffset,
-            lastOffset: nextOffset + Int64(batch.offsetCount) - 1, count: batch.count,
-            rawLength: batch.byteCount,
-            frameLength: output.count - BatchHeader.byteCount, timestamp: timestamp, position: position,
-            frameChecksum: checksum)
-        header.write(to: &output, at: 0)
         return header
     }
 
@@ -194,7 +189,7 @@ public final class LogWriter {
         file = try LogFile(next.path, .create)
         try AtomicFile.syncDirectory(directory)
         segments.append(next)
-        index = SegmentIndex()
+        index = SegmentIndex(baseOffset: nextOffset)
     }
 
     /// Makes everything appended durable. A failure is final: what the disk holds is unknown then.
@@ -270,7 +265,7 @@ public final class LogWriter {
         if let known = closedFacts[segment.baseOffset] { return known }
         let size = try LogFile(segment.path, .read).size
         var facts: SegmentIndex
-        if let loaded = SegmentIndex.load(segment, size: size) {
+        if let loaded = SegmentIndex.loadHead(segment, size: size) {
             facts = loaded
         } else {
             facts = try segment.scan(indexInterval: configuration.indexIntervalBytes).index

@@ -80,7 +80,7 @@ func counted(_ count: Int) -> String { count == 1 ? "1 dead letter" : "\(count) 
 
 extension String {
     /// Control characters would break a table's rows.
-    fileprivate var singleLine: String {
+    var singleLine: String {
         String(
             String.UnicodeScalarView(unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? " " : $0 }))
     }

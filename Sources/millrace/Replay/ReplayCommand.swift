@@ -26,7 +26,7 @@ struct ReplayCommand: AsyncParsableCommand {
 
     @Option(
         parsing: .unconditional,
-        help: "First change: earliest, latest, an offset, an RFC 3339 time, or -2h.")
+        help: "First change: \(LogPosition.forms).")
     var from: LogPosition?
 
     @Option(parsing: .unconditional, help: "Stop before: the same forms; the log's end without it.")

@@ -25,16 +25,28 @@ func fuzzSegment(_ input: inout FuzzInput, _ directory: FilePath) throws(FuzzFai
     _ = try? LogDirectory.endOffset(directory)
     _ = try? LogDirectory.offset(directory, atOrAfter: 1_700_000_000_100)
     _ = try? segment.scan(indexInterval: 64)
+    try verify(directory, isWhole: end != nil)
     if let end {
         try FuzzFailure.unless(read == end, "a reader gets to where recovery does: \(read as Any), \(end)")
     }
     if mode & 8 != 0 { try writeOn(directory, end: end) }
 }
 
+/// What recovery takes for whole is sound, and a repair leaves nothing damaged.
+private func verify(_ directory: FilePath, isWhole: Bool) throws(FuzzFailure) {
+    guard let found = try? LogVerification.run(directory, inspect: { _ in nil }) else {
+        throw FuzzFailure(description: "a log can be verified, whatever is in it")
+    }
+    let damage = found.segments.flatMap(\.damage)
+    if isWhole { try FuzzFailure.unless(damage.isEmpty, "what is whole is sound: \(damage)") }
+    _ = LogRepair.preview(found, now: 0)
+}
+
 /// The end of the log, where the file is whole.
 private func recover(_ segment: Segment, size: Int64, _ codec: LZ4Frame) throws(FuzzFailure) -> Int64? {
     guard let file = try? LogFile(segment.path, .read),
-        let tail = try? TailRecovery(file, segment, indexInterval: 64, codec: codec)
+        let tail = try? TailRecovery(
+            file, segment, gaps: LogGaps(), indexInterval: 64, codec: codec)
     else { return nil }
     try FuzzFailure.unless(
         tail.index.size + tail.tornBytes == size && tail.tornBytes >= 0, "what is not torn is whole")

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ChangeModel
 import Engine
 import Foundation
 import SegmentLog
@@ -13,6 +14,11 @@ enum LogPosition: ExpressibleByArgument, Equatable {
     case time(Int64)
     /// Milliseconds before now.
     case ago(Int64)
+    /// The first change of this transaction or a later one.
+    case zxid(Zxid)
+
+    /// The forms, for a person.
+    static let forms = "earliest, latest, an offset, an RFC 3339 time, -2h, or zxid:0x…"
 
     init?(argument: String) {
         if argument == "earliest" {
@@ -21,6 +27,8 @@ enum LogPosition: ExpressibleByArgument, Equatable {
             self = .latest
         } else if let offset = Int64(argument), offset >= 0 {
             self = .offset(offset)
+        } else if argument.hasPrefix("zxid:"), let zxid = LogPosition.zxid(argument.dropFirst(5)) {
+            self = .zxid(zxid)
         } else if argument.hasPrefix("-"), let ago = LogPosition.milliseconds(argument.dropFirst()) {
             self = .ago(ago)
         } else if let time = LogPosition.time(argument) {
@@ -34,7 +42,7 @@ enum LogPosition: ExpressibleByArgument, Equatable {
     var isTime: Bool {
         switch self {
         case .time, .ago: true
-        case .earliest, .latest, .offset: false
+        case .earliest, .latest, .offset, .zxid: false
         }
     }
 
@@ -46,7 +54,36 @@ enum LogPosition: ExpressibleByArgument, Equatable {
         case .offset(let offset): offset
         case .time(let time): try LogDirectory.offset(directory, atOrAfter: time)
         case .ago(let ago): try LogDirectory.offset(directory, atOrAfter: wallClockMilliseconds() - ago)
+        case .zxid(let zxid): try LogPosition.offset(directory, from: zxid)
         }
+    }
+
+    /// Batches before which no server had shown a transaction so late are passed over by their headers alone.
+    private static func offset(_ directory: FilePath, from zxid: Zxid) throws(LogError) -> Int64 {
+        let start = try LogDirectory.offset(
+            directory,
+            where: { position in
+                guard let position = try? CapturePosition(decoding: position) else { return true }
+                return position.seen >= zxid
+            })
+        var reader = try LogReader(directory, from: start)
+        while let batch = try reader.next() {
+            var found: Int64?
+            batch.forEach { record in
+                guard found == nil, record.type == RecordType.change,
+                    let change = try? ChangeCodec.decode(record.payload), change.zxid >= zxid
+                else { return }
+                found = record.offset
+            }
+            if let found { return found }
+        }
+        return reader.nextOffset
+    }
+
+    /// Decimal, or hexadecimal with 0x.
+    private static func zxid(_ text: Substring) -> Zxid? {
+        let value = text.hasPrefix("0x") ? Int64(text.dropFirst(2), radix: 16) : Int64(text)
+        return value.flatMap { $0 >= 0 ? Zxid($0) : nil }
     }
 
     private static func milliseconds(_ text: Substring) -> Int64? {

@@ -4,10 +4,7 @@ import Engine
 import SegmentLog
 import SystemPackage
 
-struct Log: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Look into a pipeline's log.", subcommands: [Stat.self, Dump.self])
-
+extension Log {
     struct Stat: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Segments, offsets, times, sizes and compression.")
@@ -45,6 +42,8 @@ struct Log: AsyncParsableCommand {
                 log          \(directory)
                 id           \(log.logID)
                 offsets      \(log.startOffset) to \(log.endOffset) (next to be written)
+                retention    \(retention(log))
+                gone         \(gone(log))
                 generations  \(generations.joined(separator: ", "))
                 size         \(readable(bytes: bytes)), \(readable(bytes: raw)) raw, \
                 ratio \(ratio(raw, bytes))
@@ -52,6 +51,22 @@ struct Log: AsyncParsableCommand {
 
                 \(alignedTable([header] + rows))
                 """
+        }
+
+        /// Segments go from the front, so what is missing there is what retention has removed.
+        private static func retention(_ log: LogStatistics) -> String {
+            let removed =
+                log.startOffset == 0 ? "nothing removed" : "offsets below \(log.startOffset) removed"
+            guard let oldest = log.oldestTimestamp else { return removed }
+            let age = readable(milliseconds: max(0, wallClockMilliseconds() - oldest))
+            return "\(removed); the oldest record is of \(readable(time: oldest)), \(age) old"
+        }
+
+        private static func gone(_ log: LogStatistics) -> String {
+            guard !log.gaps.isEmpty else { return "nothing" }
+            let count = log.gaps.reduce(0) { $0 + $1.offsets.count }
+            let shown = log.gaps.prefix(10).map { Log.text($0.offsets) }.joined(separator: ", ")
+            return "\(count) offsets, found damaged by a repair: \(shown)\(log.gaps.count > 10 ? ", …" : "")"
         }
 
         private static func ratio(_ raw: Int64, _ bytes: Int64) -> String {
@@ -66,6 +81,10 @@ struct Log: AsyncParsableCommand {
             json.field("start_offset", log.startOffset)
             json.field("end_offset", log.endOffset)
             json.field("writer_process", log.writerProcess.map { Int64($0) })
+            json.field("oldest_timestamp_ms", log.oldestTimestamp)
+            json.openArray("gaps")
+            for gap in log.gaps { gap.write(to: &json) }
+            json.closeArray()
             json.openArray("generations")
             for generation in log.generations {
                 json.open()
@@ -92,65 +111,6 @@ struct Log: AsyncParsableCommand {
             json.closeArray()
             json.close()
             return json.text
-        }
-    }
-
-    struct Dump: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Print changes as JSON lines, Debezium's envelope.")
-
-        @Argument(help: "The log: <log.directory>/<name>.", completion: .directory)
-        var directory: String
-
-        @Option(
-            parsing: .unconditional,
-            help: "First change: earliest, latest, an offset, an RFC 3339 time, or -2h.")
-        var from: LogPosition = .earliest
-
-        @Option(parsing: .unconditional, help: "Stop before: the same forms.")
-        var to: LogPosition?
-
-        @Flag(help: "Go on with what is appended, until interrupted.")
-        var follow = false
-
-        /// How often a followed log is looked at.
-        private static let followInterval = Duration.milliseconds(50)
-
-        func run() async throws {
-            try await reportingFailures {
-                let path = FilePath(directory)
-                let end = try to?.offset(in: path)
-                var reader = try LogReader(path, from: try from.offset(in: path))
-                let name = path.lastComponent?.string ?? directory
-                while true {
-                    while let batch = try reader.next() {
-                        if let end, batch.baseOffset >= end { return }
-                        try Dump.write(batch, below: end ?? .max, source: name)
-                    }
-                    guard follow else { return }
-                    try await Task.sleep(for: Dump.followInterval)
-                }
-            }
-        }
-
-        private static func write(_ batch: RecordBatch, below end: Int64, source: String) throws {
-            var lines: [UInt8] = []
-            try batch.forEach { record in
-                guard record.type == RecordType.change, record.offset < end else { return }
-                let change: Change
-                do {
-                    change = try ChangeCodec.decode(record.payload)
-                } catch {
-                    throw LogError(code: .corrupt, message: "the record at offset \(record.offset): \(error)")
-                }
-                lines += ChangeEnvelope.json(of: change, offset: record.offset, source: source)
-                lines.append(UInt8(ascii: "\n"))
-            }
-            do {
-                try FileDescriptor.standardOutput.writeAll(lines)
-            } catch Errno.brokenPipe {
-                throw ExitCode.success
-            }
         }
     }
 }
