@@ -33,7 +33,7 @@ public struct StatusDocument: Sendable {
         json.field("state", pipeline.state.rawValue)
         json.field("ready", pipeline.isReady)
         json.openArray("problems")
-        for problem in pipeline.problems { json.element(problem) }
+        for problem in pipeline.problems { json.item(problem) }
         json.closeArray()
         appendCapture(pipeline, to: &json)
         json.open("log")
