@@ -189,7 +189,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "AdminServerTests",
-            dependencies: ["AdminServer", "Engine", "TestServers", logging],
+            dependencies: nio + ["AdminServer", "Engine", "TestServers", logging],
             swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests",

@@ -14,20 +14,20 @@ final class AdminConnection: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
 
-    static let lifetime = TimeAmount.seconds(15)
-
+    private let lifetime: TimeAmount
     private let take: @Sendable (AdminRequest) -> Void
     private var head: HTTPRequestHead?
     private var isTaken = false
     private var deadline: Scheduled<Void>?
 
-    init(take: @escaping @Sendable (AdminRequest) -> Void) {
+    init(lifetime: TimeAmount, take: @escaping @Sendable (AdminRequest) -> Void) {
+        self.lifetime = lifetime
         self.take = take
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
         let channel = context.channel
-        deadline = context.eventLoop.scheduleTask(in: AdminConnection.lifetime) {
+        deadline = context.eventLoop.scheduleTask(in: lifetime) {
             channel.close(promise: nil)
         }
     }

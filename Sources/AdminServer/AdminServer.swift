@@ -13,6 +13,8 @@ import Synchronization
 public struct AdminServer: Sendable {
     private let answers: Answers
     private let logger: Logger
+    /// From a connection's beginning to its end, whatever it does.
+    var lifetime = TimeAmount.seconds(15)
 
     /// Connections at the same time; further ones are closed at once.
     private static let maximumConnections = 64
@@ -82,7 +84,7 @@ public struct AdminServer: Sendable {
         let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.backlog, value: AdminServer.backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelInitializer { channel in
+            .childChannelInitializer { [lifetime] channel in
                 guard connections.add(channel, limit: AdminServer.maximumConnections) else {
                     return channel.eventLoop.makeFailedFuture(ChannelError.connectTimeout(.zero))
                 }
@@ -90,7 +92,7 @@ public struct AdminServer: Sendable {
                     let pipeline = channel.pipeline.syncOperations
                     try pipeline.addHandler(RequestSizeLimit())
                     try pipeline.configureHTTPServerPipeline(withPipeliningAssistance: false)
-                    try pipeline.addHandler(AdminConnection { requests.yield($0) })
+                    try pipeline.addHandler(AdminConnection(lifetime: lifetime) { requests.yield($0) })
                 }
             }
         do {

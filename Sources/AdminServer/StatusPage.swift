@@ -64,9 +64,9 @@ enum StatusPage {
             const capture = pipeline.capture, log = pipeline.log;
             add(main, "div", "capture: " + capture.mode + ", " + (capture.connected
               ? capture.phase + ", " + capture.server + ", session " + capture.session : "not connected")
-              + ", zxid " + capture.zxid + ", " + capture.nodes + " nodes, " + capture.captured + " changes");
-            add(main, "div", "log: " + log.directory + ", offsets " + log.start_offset + " to " + log.end_offset
-              + ", " + size(log.bytes) + " in " + log.segments + " segments");
+              + ", zxid " + capture.zxid + ", " + capture.nodes + " nodes, " + (capture.captured || 0) + " changes");
+            add(main, "div", "log: " + log.directory + (log.bytes === null ? ", not open" : ", offsets "
+              + log.start_offset + " to " + log.end_offset + ", " + size(log.bytes) + " in " + log.segments + " segments"));
             const table = add(add(main, "div", undefined, "table"), "table");
             row(table, ["sink", "next offset", "lag", "time lag", "delivered", "dead letters", "rewinds",
               "checkpoint"], "th");

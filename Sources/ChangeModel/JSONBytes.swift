@@ -56,13 +56,6 @@ public struct JSONBytes {
         needsComma = true
     }
 
-    /// A string in an array.
-    public mutating func element(_ value: String) {
-        comma()
-        string(value)
-        needsComma = true
-    }
-
     public var text: String { String(decoding: bytes, as: UTF8.self) }
 
     public mutating func null(_ name: String) {

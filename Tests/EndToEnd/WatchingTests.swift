@@ -191,6 +191,37 @@ import ZooKeeperClient
         }
     }
 
+    @Test func aStartWithoutServersIsTold() async throws {
+        try await TestBed.with { bed in
+            let file = try bed.definition(WatchingTests.pipeline("late", sinks: WatchingTests.keys))
+            try await bed.withWriter { writer in
+                try await writer.create("/t", "")
+                try await writer.create("/t/a", "{\"v\": 1}")
+            }
+            _ = try await bed.output("run", "--until-caught-up", file)
+            bed.redis.kill()
+            let nowhere = "127.0.0.1:\(try freePort())"
+            let run = try bed.millrace(
+                "run", "--wait", "--http", "0", file, environment: ["ZOOKEEPER": nowhere])
+            let port = try await run.httpPort()
+            try await run.becomes(ready: false, "late: ZooKeeper: no connection to \(nowhere)")
+            try await run.becomes(ready: false, "late: sink keys: 127.0.0.1:\(bed.redis.port)")
+            try await run.becomes(ready: false, "late: the tree is being read")
+            let samples = try run.metrics(port).samples
+            #expect(samples[#"millrace_zookeeper_connected{pipeline="late"}"#] == 0)
+            #expect(samples[#"millrace_log_end_offset{pipeline="late"}"#] == 2)
+            // Nobody knows.
+            #expect(samples[#"millrace_lag_events{pipeline="late",sink="keys"}"#] == nil)
+            #expect(try run.sinks(port)[0]["current_offset"] is NSNull)
+            try await bed.redis.restart()
+            try await eventually("the sink is no reason any more") {
+                try !HTTPProbe.get("/ready", port: port).body.contains("sink keys")
+            }
+            #expect(try HTTPProbe.get("/ready", port: port).status == 503)
+            #expect(try await run.stop() == 0)
+        }
+    }
+
     @Test func aTakenPortIsNamedBeforeAnythingBegins() async throws {
         try await TestBed.with { bed in
             let file = try bed.definition(WatchingTests.pipeline("taken", sinks: WatchingTests.keys))

@@ -43,6 +43,8 @@ public struct OffsetReport: Sendable {
     private typealias Reading = (checkpoint: Checkpoint?, nodes: [NodeCheckpoint])
 
     private static let readTimeout = Duration.seconds(5)
+    /// For a store to say why it has not got an answer in time.
+    private static let grace = Duration.milliseconds(250)
 
     /// Throws `PipelineError.unavailable` where a checkpoint or the log cannot be read.
     public static func read(
@@ -76,8 +78,10 @@ public struct OffsetReport: Sendable {
                     do {
                         let late = PipelineError.unavailable(
                             "\(entry.store.place): no answer within \(timeout)")
+                        // The store's own reason is the better one.
                         let reading = try await within(
-                            timeout, { try await entry.store.readNodes(timeout: timeout) }, else: late)
+                            timeout + grace, { try await entry.store.readNodes(timeout: timeout) }, else: late
+                        )
                         return (index, .success(reading))
                     } catch {
                         return (index, .failure(error))

@@ -31,6 +31,8 @@ public struct PipelineStatus: Sendable {
     public var problems: [String]
     public var captureMode: String
     public var capture: CaptureProgress.Counts
+    /// The first snapshot or resync of this start is complete.
+    public var isSynchronized: Bool
     public var connection: CaptureProgress.Connection?
     public var captureTrouble: String?
     public var reconnects: Int64
@@ -50,6 +52,7 @@ public struct PipelineStatus: Sendable {
         problems = progress.problems(at: now)
         captureMode = progress.captureMode
         capture = progress.capture.counts
+        isSynchronized = (progress.parts?.ingest.synchronized.value ?? -1) >= 0
         connection = progress.capture.connection
         captureTrouble = progress.capture.trouble.current?.text(at: now)
         reconnects = progress.capture.reconnects

@@ -44,10 +44,11 @@ public actor PipelineWatch {
             try await asks.wait(until: readings.value + 1)
             let target = asked
             let begin = ContinuousClock.now
-            offsets = await OffsetReport.look(
+            let found = await OffsetReport.look(
                 pipeline: progress.name, directory: progress.directory, stores: progress.stores,
                 timeout: PipelineWatch.readTimeout)
             try Task.checkCancellation()
+            if let found { offsets = found }
             let took = ContinuousClock.now - begin
             offsetsExpire = .now + max(PipelineWatch.offsetsAge, took * PipelineWatch.restFactor)
             readings.set(target)
@@ -74,7 +75,7 @@ public actor PipelineWatch {
     }
 
     private func readOffsets() async throws {
-        guard offsets == nil || offsetsExpire <= .now else { return }
+        guard offsetsExpire <= .now else { return }
         if asked == readings.value {
             asked += 1
             asks.set(asked)

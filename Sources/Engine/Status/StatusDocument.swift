@@ -33,7 +33,7 @@ public struct StatusDocument: Sendable {
         json.field("state", pipeline.state.rawValue)
         json.field("ready", pipeline.isReady)
         json.openArray("problems")
-        for problem in pipeline.problems { json.element(problem) }
+        for problem in pipeline.problems { json.item(problem) }
         json.closeArray()
         appendCapture(pipeline, to: &json)
         json.open("log")
@@ -69,7 +69,7 @@ public struct StatusDocument: Sendable {
             json.null("server")
             json.null("session")
         }
-        json.field("phase", counts.isReadingTree ? "snapshot" : "live")
+        json.field("phase", counts.isReadingTree || !pipeline.isSynchronized ? "snapshot" : "live")
         json.field("zxid", counts.seen.value)
         json.field("nodes", Int64(counts.nodes))
         json.field("hidden_nodes", Int64(counts.hidden))
