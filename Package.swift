@@ -159,7 +159,8 @@ let package = Package(
             dependencies: ["PipelineDefinition", "Mapping", "ChangeModel", "JQ", "millrace"],
             swiftSettings: strict),
         .testTarget(
-            name: "ZooKeeperClientTests", dependencies: ["ZooKeeperClient", "TestServers", logging] + nio,
+            name: "ZooKeeperClientTests",
+            dependencies: ["ZooKeeperClient", "TestRandom", "TestServers", logging] + nio,
             swiftSettings: strict),
         .testTarget(
             name: "RedisClientTests",
