@@ -103,7 +103,8 @@ def operation(kind, body, part=False):
     if kind == 16: return f"reconfigure {r.str()} {hexed(r.buf())} {r.int()}"
     if kind == 7: return f"setACL {r.str()} {lists(r.acl())} {r.int()}"
     if kind == 13: return f"check {r.str()} {r.int()}"
-    if kind == -1: return f"error {r.int()}"
+    # In a difference, parts that a failed multi has undone are errors with the body of what they were.
+    if kind == -1: return f"error {min(r.int(), 0)}"
     if kind == -10: return f"createSession {r.int()}"
     if kind == -11:
         if left() in (0, 12): return "closeSession nil"

@@ -44,7 +44,8 @@ struct LearnerMachineTests {
         let machine = LearnerSession(lastZxid: 9).machine
         #expect(
             Array(machine.start.readableBytesView)
-                == hex("00000010 0000000000000000 00000014 ffffffffffffffff 00010000 0000000000000000 ffffffff"))
+                == hex(
+                    "00000010 0000000000000000 00000014 ffffffffffffffff 00010000 0000000000000000 ffffffff"))
         var session = LearnerMachineTests.synced(LearnerMachineTests.epoch + 7)
         session.receive(LearnerMachineTests.packet(QuorumPacketType.ping, 0x77))
         #expect(
@@ -72,7 +73,8 @@ struct LearnerMachineTests {
         #expect(session.error?.code == .missingTransactions)
         #expect(
             session.error?.message
-                == "test:2888 left out transactions: after 0x500000008 comes 0x50000000a where 0x500000009 is due")
+                == "test:2888 left out transactions: after 0x500000008 comes 0x50000000a where 0x500000009 is due"
+        )
         #expect(session.machine.lastZxid == last + 1)
         session.receive(LearnerMachineTests.inform(last + 2))
         #expect(session.machine.lastZxid == last + 1)
@@ -177,9 +179,12 @@ struct LearnerMachineTests {
         #expect(try LearnerMachineTests.operation(-11, "00000000" + digest) == .closeSession(paths: []))
         // As long as a digest alone.
         #expect(
-            try LearnerMachineTests.operation(-11, "00000001 00000004 2f616263") == .closeSession(paths: ["/abc"]))
-        let closed = Transaction(session: 1, cxid: 0, zxid: 9, time: 0, operation: .closeSession(paths: ["/b", "/a"]))
-        #expect(closed.effects.map(\.operation.path) == ["/a", "/b"] && closed.effects.map(\.index) == [0, 1])
+            try LearnerMachineTests.operation(-11, "00000001 00000004 2f616263")
+                == .closeSession(paths: ["/abc"]))
+        let closed = Transaction(
+            session: 1, cxid: 0, zxid: 9, time: 0, operation: .closeSession(paths: ["/b", "/a"]))
+        #expect(
+            closed.effects.map(\.operation.path) == ["/a", "/b"] && closed.effects.map(\.index) == [0, 1])
     }
 
     @Test func aCreateOfOldServersHasNoParentVersion() throws {

@@ -34,7 +34,9 @@ struct ObserverFaultTests {
             let isOver = Flag()
             let written = try await withThrowingTaskGroup(of: Set<String>.self) { group in
                 for writer in 0..<3 {
-                    group.addTask { try await ObserverFaultTests.write(ensemble, writer: writer, until: isOver) }
+                    group.addTask {
+                        try await ObserverFaultTests.write(ensemble, writer: writer, until: isOver)
+                    }
                 }
                 defer { isOver.set() }
                 for kill in 1...2 {

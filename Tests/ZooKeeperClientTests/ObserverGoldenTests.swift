@@ -68,7 +68,8 @@ struct ObserverGoldenTests {
         for _ in 0..<3_000 {
             var spoiled = bytes
             for _ in 0..<Int.random(in: 1...4, using: &random) {
-                spoiled[Int.random(in: 0..<bytes.count, using: &random)] = .random(in: 0...255, using: &random)
+                spoiled[Int.random(in: 0..<bytes.count, using: &random)] = .random(
+                    in: 0...255, using: &random)
             }
             var session = LearnerSession(lastZxid: start)
             session.receive(spoiled, pieces: 700)
@@ -102,7 +103,8 @@ struct LearnerSession {
 
     init(lastZxid: Int64, maximumBytes: Int = 1 << 20) {
         machine = LearnerMachine(
-            server: ZooKeeperAddress(host: "test", port: 2888), lastZxid: lastZxid, maximumBytes: maximumBytes)
+            server: ZooKeeperAddress(host: "test", port: 2888), lastZxid: lastZxid, maximumBytes: maximumBytes
+        )
     }
 
     mutating func receive(_ bytes: [UInt8], pieces size: Int) {

@@ -87,7 +87,8 @@ final class ObserverReader: Sendable {
         let seen = seen
         throw TestServerError(
             "it did not come within \(timeout): at zxid \(seen.lastZxid), live \(seen.isLive), "
-                + "\(seen.transactions.count) transactions, \(seen.syncs.suffix(5)), \(seen.failures.suffix(5))")
+                + "\(seen.transactions.count) transactions, \(seen.syncs.suffix(5)), \(seen.failures.suffix(5))"
+        )
     }
 
     private static func take(_ event: ObserverEvent, _ seen: inout Seen) {
@@ -155,7 +156,9 @@ struct ObservedTree: Sendable {
         for (_, operation) in transaction.effects {
             guard let path = operation.path else { continue }
             let known = nodes[path]
-            if FuzzySnapshot.holds(operation, zxid: zxid, czxid: known?.czxid, mzxid: known?.mzxid) { continue }
+            if FuzzySnapshot.holds(operation, zxid: zxid, czxid: known?.czxid, mzxid: known?.mzxid) {
+                continue
+            }
             switch operation {
             case .create(_, let data, _, let kind, _):
                 let owner = kind == .ephemeral ? transaction.session : 0
@@ -200,7 +203,9 @@ func sendAll(_ client: ZooKeeperClient, _ requests: [ZooKeeperRequest]) async th
     client.send(requests.enumerated().map { ($0.element, UInt64($0.offset)) })
     let deadline = ContinuousClock.now + .seconds(40)
     while answered < requests.count, ContinuousClock.now < deadline {
-        for case .reply(let tag, let zxid, let result) in try await client.nextEvents(timeout: .milliseconds(200)) {
+        for case .reply(let tag, let zxid, let result) in try await client.nextEvents(
+            timeout: .milliseconds(200))
+        {
             answered += 1
             if case .success = result { acknowledged[Int(tag)] = zxid }
         }

@@ -26,7 +26,8 @@ struct ObserverTests {
                 #expect(start.tree.nodes["/"] != nil && start.tree.nodes["/zookeeper/config"] != nil)
                 let requests: [ZooKeeperRequest] = (0..<500).flatMap { number in
                     [
-                        .create(path: "/every/\(number)", data: [1]), .setData(path: "/every/\(number)", data: [2]),
+                        .create(path: "/every/\(number)", data: [1]),
+                        .setData(path: "/every/\(number)", data: [2]),
                         .setData(path: "/every/none", data: []), .delete(path: "/every/\(number)"),
                     ]
                 }
@@ -35,7 +36,9 @@ struct ObserverTests {
                 let last = acknowledged.values.max() ?? 0
                 let seen = try await reader.read { $0.lastZxid >= last }
                 let mine = seen.transactions.filter { $0.session == client.state.sessionID }
-                #expect(mine.map(\.zxid) == mine.map(\.zxid).sorted() && Set(mine.map(\.zxid)).count == mine.count)
+                #expect(
+                    mine.map(\.zxid) == mine.map(\.zxid).sorted() && Set(mine.map(\.zxid)).count == mine.count
+                )
                 // Those that failed, too.
                 #expect(mine.count == 2_000 && mine.count { $0.operation == .error(-101) } == 500)
                 let byZxid = Dictionary(uniqueKeysWithValues: mine.map { ($0.zxid, $0.operation) })
@@ -61,7 +64,9 @@ struct ObserverTests {
                 }
                 #expect(try await acknowledged.count == 10_000)
                 let sets = seen.transactions.compactMap { transaction -> ([UInt8], Int32)? in
-                    guard case .setData("/rapid", let data, let version) = transaction.operation else { return nil }
+                    guard case .setData("/rapid", let data, let version) = transaction.operation else {
+                        return nil
+                    }
                     return (data, version)
                 }
                 #expect(sets.map(\.0) == values)
@@ -89,7 +94,8 @@ struct ObserverTests {
             let again = try await withObserver(try observing(ensemble, from: seen.lastZxid)) { reader in
                 try await reader.read { $0.isLive }
             }
-            #expect(again.syncs == [.difference] && again.transactions.count { $0.zxid <= seen.lastZxid } == 0)
+            #expect(
+                again.syncs == [.difference] && again.transactions.count { $0.zxid <= seen.lastZxid } == 0)
         }
     }
 
@@ -98,7 +104,9 @@ struct ObserverTests {
             try await withObserver(try observing(ensemble)) { reader in
                 try await reader.read { $0.isLive }
                 let session = try await withClient(try configuration(ensemble.connectString)) { other in
-                    for name in ["z", "a", "m"] { try await other.create("/closed/\(name)", mode: .ephemeral) }
+                    for name in ["z", "a", "m"] {
+                        try await other.create("/closed/\(name)", mode: .ephemeral)
+                    }
                     return other.state.sessionID
                 }
                 let seen = try await reader.read { seen in
@@ -135,7 +143,9 @@ struct ObserverTests {
                 #expect(code == .noNode)
                 try await client.setData("/multi", data: [7])
                 let seen = try await reader.read { $0.tree.nodes["/multi"]?.data == [7] }
-                let multis = seen.transactions.filter { if case .multi = $0.operation { true } else { false } }
+                let multis = seen.transactions.filter {
+                    if case .multi = $0.operation { true } else { false }
+                }
                 #expect(multis.map(\.effects.count) == [4, 0])
                 #expect(multis.first?.effects.map(\.index) == [0, 1, 2, 3])
                 guard case .multi(let parts) = multis.last?.operation else { return }
@@ -177,7 +187,8 @@ struct ObserverTests {
             let configuration = try observing(ensemble) { configuration in
                 configuration.quorumServers = []
                 configuration.observerMasters =
-                    (try? ConnectString(parsing: ensemble.observerMasterAddresses.joined(separator: ",")).servers)
+                    (try? ConnectString(parsing: ensemble.observerMasterAddresses.joined(separator: ","))
+                        .servers)
                     ?? []
                 configuration.usesAnnouncedServers = false
             }

@@ -233,7 +233,8 @@ struct LearnerMachine {
             throw .malformed("the transaction \(packet.zxid.asZxid): \(error.reason)")
         }
         guard transaction.zxid == packet.zxid else {
-            throw .malformed("a packet of \(packet.zxid.asZxid) with the transaction \(transaction.zxid.asZxid)")
+            throw .malformed(
+                "a packet of \(packet.zxid.asZxid) with the transaction \(transaction.zxid.asZxid)")
         }
         return transaction
     }

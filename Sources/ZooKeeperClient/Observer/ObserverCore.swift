@@ -115,7 +115,10 @@ final class ObserverCore: Sendable {
             for event in events { ObserverCore.append(event, to: &state.events) }
             state.bytes += bytes
             guard !state.events.isEmpty, let waiter = state.waiter else {
-                return (nil as (Waiter, Scheduled<Void>?, [ObserverEvent])?, state.bytes >= configuration.readAheadBytes)
+                return (
+                    nil as (Waiter, Scheduled<Void>?, [ObserverEvent])?,
+                    state.bytes >= configuration.readAheadBytes
+                )
             }
             state.waiter = nil
             return ((waiter.continuation, waiter.timer, ObserverCore.take(&state)), false)
@@ -164,7 +167,8 @@ final class ObserverCore: Sendable {
     }
 
     private func wait(_ id: UInt64, _ continuation: Waiter) {
-        let (answer, channel) = state.withLock { state -> (Result<[ObserverEvent], any Error>?, (any Channel)?) in
+        let (answer, channel) = state.withLock {
+            state -> (Result<[ObserverEvent], any Error>?, (any Channel)?) in
             if !state.events.isEmpty {
                 let wasFull = state.bytes >= configuration.readAheadBytes
                 return (.success(ObserverCore.take(&state)), wasFull ? state.channel : nil)

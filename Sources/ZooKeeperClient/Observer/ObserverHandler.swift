@@ -152,7 +152,8 @@ final class ObserverHandler: ChannelDuplexHandler {
             fail(context, ZooKeeperError(.timeout, message: text))
             return
         case .stalled(let time):
-            let text = "nobody fetched events for \(time.nanoseconds / 1_000_000) ms; \(server) was let go, "
+            let text =
+                "nobody fetched events for \(time.nanoseconds / 1_000_000) ms; \(server) was let go, "
                 + "so that it need not keep them"
             fail(context, ZooKeeperError(.stalled, message: text))
             return

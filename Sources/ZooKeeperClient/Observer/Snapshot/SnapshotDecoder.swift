@@ -15,8 +15,10 @@ struct SnapshotDecoder {
     private static let signature = "BenWasHere"
     /// A node's times and versions, `StatPersisted` in ZooKeeper's source.
     private static let statBytes = 60
+    /// The path `/`.
+    private static let endBytes = 5
     /// As many as a batch holds.
-    static let batch = 256
+    private static let batch = 256
     /// What a batch holds in data, roughly; bytes.
     private static let batchBytes = 256 << 10
 
@@ -109,26 +111,39 @@ struct SnapshotDecoder {
     /// What has arrived, as far as a batch goes.
     private mutating func nodes(_ buffer: inout ByteBuffer) throws(MalformedBytes) -> [SnapshotNode] {
         var nodes: [SnapshotNode] = []
-        var bytes = 0
-        while nodes.count < SnapshotDecoder.batch, bytes < SnapshotDecoder.batchBytes {
-            guard let pathLength = try buffer.peekLength(at: 0, maximumBytes: maximumBytes) else { break }
-            let pathBytes = 4 + max(pathLength, 0)
-            // The end of the nodes: a path that none has, since the root's is empty.
-            if pathLength == 1, let first = buffer.getInteger(at: buffer.readerIndex + 4, as: UInt8.self) {
-                guard first == UInt8(ascii: "/") else { throw MalformedBytes("a path without a slash") }
-                buffer.moveReaderIndex(forwardBy: 5)
-                section = .signature
+        let start = buffer.readableBytes
+        while nodes.count < SnapshotDecoder.batch, start - buffer.readableBytes < SnapshotDecoder.batchBytes {
+            var reader = buffer
+            do throws(MalformedBytes) {
+                guard let node = try nextNode(&reader) else { break }
+                nodes.append(node)
+            } catch {
+                // Those before it are good; the next call comes to it again.
+                if nodes.isEmpty { throw error }
                 break
             }
-            guard let dataLength = try buffer.peekLength(at: pathBytes, maximumBytes: maximumBytes) else {
-                break
-            }
-            let whole = pathBytes + 4 + max(dataLength, 0) + 8 + SnapshotDecoder.statBytes
-            guard buffer.readableBytes >= whole else { break }
-            nodes.append(try node(&buffer))
-            bytes += whole
+            buffer = reader
         }
+        if section == .signature { buffer.moveReaderIndex(forwardBy: SnapshotDecoder.endBytes) }
         return nodes
+    }
+
+    /// `nil` at the end of the nodes, and while a node is not whole.
+    private mutating func nextNode(_ buffer: inout ByteBuffer) throws(MalformedBytes) -> SnapshotNode? {
+        guard let pathLength = try buffer.peekLength(at: 0, maximumBytes: maximumBytes) else { return nil }
+        // The end: a path that no node has, since the root's is empty.
+        if pathLength == 1, let first = buffer.getInteger(at: buffer.readerIndex + 4, as: UInt8.self) {
+            guard first == UInt8(ascii: "/") else { throw MalformedBytes("a path without a slash") }
+            section = .signature
+            return nil
+        }
+        let pathBytes = 4 + max(pathLength, 0)
+        guard let dataLength = try buffer.peekLength(at: pathBytes, maximumBytes: maximumBytes) else {
+            return nil
+        }
+        let whole = pathBytes + 4 + max(dataLength, 0) + 8 + SnapshotDecoder.statBytes
+        guard buffer.readableBytes >= whole else { return nil }
+        return try node(&buffer)
     }
 
     private func node(_ buffer: inout ByteBuffer) throws(MalformedBytes) -> SnapshotNode {
@@ -144,7 +159,9 @@ struct SnapshotDecoder {
 
     private func signature(_ buffer: inout ByteBuffer) throws(MalformedBytes) -> Bool {
         let expected = SnapshotDecoder.signature
-        guard let length = try buffer.peekLength(at: 0, maximumBytes: expected.utf8.count) else { return false }
+        guard let length = try buffer.peekLength(at: 0, maximumBytes: expected.utf8.count) else {
+            return false
+        }
         guard length == expected.utf8.count else { throw MalformedBytes("a snapshot without its signature") }
         guard buffer.readableBytes >= 4 + length else { return false }
         guard try buffer.takeJavaString() == expected else {

@@ -50,7 +50,8 @@ public struct Transaction: Sendable, Hashable {
         case closeSession(paths: [String]?)
         /// All or nothing: with an `.error` among the parts, nothing of it was done.
         case multi([Operation])
-        /// A code of ZooKeeper's `KeeperException`. Nothing was done.
+        /// A code of ZooKeeper's `KeeperException`. Nothing was done. 0 is a part of a multi that failed by another part; the
+        /// leader may send such a part as what it was, too.
         case error(Int32)
         /// A type that a newer ensemble has. What it does is not known, so whoever follows the tree must stop.
         case unknown(type: Int32, body: [UInt8])

@@ -49,7 +49,9 @@ extension Transaction {
         case Code.setACL:
             .setACL(path: try body.takeJavaString(), acl: try body.takeACL(), version: try body.take())
         case Code.check: .check(path: try body.takeJavaString(), version: try body.take())
-        case Code.error: .error(try body.take())
+        // In a difference, the leader has turned the parts that a failed multi undid into errors, with the bodies of what
+        // they were: no code is positive.
+        case Code.error: .error(min(try body.take(), 0))
         case Code.createSession: .createSession(timeout: try body.take())
         case Code.closeSession: .closeSession(paths: try closedPaths(&body))
         case Code.multi where !isPart: try multi(&body)
