@@ -50,7 +50,7 @@ struct ObserverFaultTests {
                 let count = reader.seen.transactions.count
                 try await reader.read { $0.isLive && $0.transactions.count > count + 500 }
                 isOver.set()
-                return try await group.reduce(into: []) { $0.formUnion($1) }
+                return try await group.reduce(into: Set<String>()) { $0.formUnion($1) }
             }
             _ = try await withClient(try configuration(ensemble.connectString)) { client in
                 try await client.create("/end")
