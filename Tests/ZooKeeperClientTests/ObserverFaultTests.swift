@@ -75,18 +75,23 @@ struct ObserverFaultTests {
         await ensemble.stop()
     }
 
-    /// Longer than the leader waits for an answer (20 ticks of 200 ms): signs of life keep the connection.
-    @Test func aSlowConsumerKeepsItsConnectionForAWhile() async throws {
+    /// Longer than the leader waits for an answer (20 ticks of 200 ms): signs of life keep the connection, and nothing is
+    /// lost without them.
+    @Test(arguments: [true, false]) func aSlowConsumer(_ givesSignsOfLife: Bool) async throws {
         let ensemble = try await SharedEnsemble.get()
         try await withClient(try configuration(ensemble.connectString)) { client in
-            try await client.create("/slow")
-            let configuration = try observing(ensemble) { $0.readAheadBytes = 64 << 10 }
+            try await client.create("/slow\(givesSignsOfLife)")
+            let configuration = try observing(ensemble) { configuration in
+                configuration.readAheadBytes = 64 << 10
+                if !givesSignsOfLife { configuration.keepAliveInterval = .seconds(100) }
+            }
             try await withObserver(configuration) { reader in
-                try await reader.read { $0.isLive }
-                let acknowledged = try await ObserverFaultTests.flood(client, "/slow")
+                let start = try await reader.read { $0.isLive }
+                let acknowledged = try await ObserverFaultTests.flood(client, "/slow\(givesSignsOfLife)")
                 try await Task.sleep(for: .seconds(6))
                 let seen = try await reader.read { $0.lastZxid >= acknowledged }
-                #expect(seen.syncs.count == 1)
+                #expect(givesSignsOfLife == (seen.syncs.count == 1))
+                #expect(seen.transactions.map(\.zxid) == Array((start.lastZxid + 1)...seen.lastZxid))
             }
         }
     }

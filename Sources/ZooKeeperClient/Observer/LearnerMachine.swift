@@ -52,8 +52,14 @@ struct LearnerMachine {
 
     /// All that came is committed; before, none of it may be.
     var isLive: Bool { phase == .live }
-    /// A sign of life may be sent unasked. Before NEWLEADER is acknowledged the leader takes it for an error.
-    var mayPing: Bool { phase == .live }
+    /// A sign of life may be sent unasked only when live: a leader that waits for an acknowledgement takes it for an error.
+    var progress: LearnerTiming.Progress {
+        switch phase {
+        case .leaderInfo: .handshake
+        case .live: .live
+        case .syncKind, .snapshot, .catchingUp, .acknowledged, .failed: .sync
+        }
+    }
 
     mutating func append(_ bytes: inout ByteBuffer) {
         if buffer.readableBytes == 0 {

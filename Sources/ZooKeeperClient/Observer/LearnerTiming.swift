@@ -11,6 +11,10 @@ struct LearnerTiming {
         case stalled(TimeAmount)
     }
 
+    /// How far the connection is.
+    enum Progress { case handshake, sync, live }
+
+    private let handshakeTimeout: TimeAmount
     private let syncTimeout: TimeAmount
     private let silenceTimeout: TimeAmount
     private let keepAliveInterval: TimeAmount
@@ -21,6 +25,7 @@ struct LearnerTiming {
     private var pausedAt: NIODeadline?
 
     init(_ configuration: ObserverConfiguration, now: NIODeadline) {
+        handshakeTimeout = TimeAmount(configuration.handshakeTimeout)
         syncTimeout = TimeAmount(configuration.syncTimeout)
         silenceTimeout = TimeAmount(configuration.silenceTimeout)
         keepAliveInterval = TimeAmount(configuration.keepAliveInterval)
@@ -43,23 +48,26 @@ struct LearnerTiming {
         lastReceived = now
     }
 
-    private func silentDue(isLive: Bool) -> NIODeadline {
-        lastReceived + (isLive ? silenceTimeout : syncTimeout)
+    private func silentDue(_ progress: Progress) -> NIODeadline {
+        switch progress {
+        case .handshake: lastReceived + handshakeTimeout
+        case .sync: lastReceived + syncTimeout
+        case .live: lastReceived + silenceTimeout
+        }
     }
 
-    /// - Parameter isLive: whether the server may be pinged, and pings.
-    func verdict(now: NIODeadline, isLive: Bool) -> Verdict {
+    func verdict(now: NIODeadline, _ progress: Progress) -> Verdict {
         if let pausedAt {
             if now >= pausedAt + stallLimit { return .stalled(now - pausedAt) }
-            return isLive && now >= lastPing + keepAliveInterval ? .ping : .wait
+            return progress == .live && now >= lastPing + keepAliveInterval ? .ping : .wait
         }
-        return now >= silentDue(isLive: isLive) ? .silent(now - lastReceived) : .wait
+        return now >= silentDue(progress) ? .silent(now - lastReceived) : .wait
     }
 
     /// When to ask for the next verdict.
-    func nextCheck(isLive: Bool) -> NIODeadline {
-        guard let pausedAt else { return silentDue(isLive: isLive) }
+    func nextCheck(_ progress: Progress) -> NIODeadline {
+        guard let pausedAt else { return silentDue(progress) }
         let due = pausedAt + stallLimit
-        return isLive ? min(due, lastPing + keepAliveInterval) : due
+        return progress == .live ? min(due, lastPing + keepAliveInterval) : due
     }
 }

@@ -12,8 +12,9 @@ public struct ObserverConfiguration: Sendable {
     public var lastZxid: Int64 = 0
     /// For TCP, for each server.
     public var connectTimeout: Duration = .seconds(3)
-    /// Until `.upToDate`: no byte for this long ends the connection. A leader that waits for its quorum is silent for up to
-    /// its `initLimit`.
+    /// Until the leader has announced its epoch: a leader that waits for its quorum, or is frozen, does not.
+    public var handshakeTimeout: Duration = .seconds(10)
+    /// Then until `.upToDate`: no byte for this long ends the connection.
     public var syncTimeout: Duration = .seconds(60)
     /// After `.upToDate`: the same. A leader pings twice a tick.
     public var silenceTimeout: Duration = .seconds(15)

@@ -81,12 +81,15 @@ final class ObserverHandler: ChannelDuplexHandler {
         guard isStarted, error == nil else { return }
         var bytes = unwrapInboundIn(data)
         timing.received(now: .now())
+        let progress = machine.progress
         machine.append(&bytes)
         do throws(ZooKeeperError) {
             while let action = try machine.next() { perform(action, context) }
         } catch {
             fail(context, error)
         }
+        // Another time-out holds from here.
+        if machine.progress != progress { checkTiming(context) }
     }
 
     private func perform(_ action: LearnerMachine.Action, _ context: ChannelHandlerContext) {
@@ -141,7 +144,7 @@ final class ObserverHandler: ChannelDuplexHandler {
     private func checkTiming(_ context: ChannelHandlerContext) {
         guard isStarted, error == nil else { return }
         let now = NIODeadline.now()
-        switch timing.verdict(now: now, isLive: machine.isLive) {
+        switch timing.verdict(now: now, machine.progress) {
         case .wait: break
         case .ping:
             timing.pinged(now: now)
@@ -160,7 +163,7 @@ final class ObserverHandler: ChannelDuplexHandler {
         }
         timer?.cancel()
         timer = context.eventLoop.assumeIsolated().scheduleTask(
-            deadline: timing.nextCheck(isLive: machine.isLive)
+            deadline: timing.nextCheck(machine.progress)
         ) {
             self.checkTiming(context)
         }

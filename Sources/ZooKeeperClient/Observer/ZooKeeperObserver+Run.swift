@@ -87,7 +87,8 @@ extension ObserverCore {
             let wasLive = end.position != nil
             if patience.ends(end.error, at: position, wasLive: wasLive) { return end.error }
             rotation.ended(after: ContinuousClock.now - start)
-            if wasLive { rotation.startOver() }
+            // One that fell silent may be frozen, and still let connect.
+            if wasLive, end.error.code != .timeout { rotation.startOver() }
         }
         return nil
     }
