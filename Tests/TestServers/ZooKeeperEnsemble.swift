@@ -20,9 +20,13 @@ public final class ZooKeeperEnsemble: Sendable {
 
     /// Returns when all servers serve requests.
     ///
-    /// - Parameter virtualMachine: options of Java.
+    /// - Parameters:
+    ///   - extraConfiguration: lines of zoo.cfg.
+    ///   - virtualMachine: options of Java.
     /// - Throws: `TestServerError` as `ZooKeeperServer.start`.
-    public static func start(virtualMachine: [String] = []) async throws -> ZooKeeperEnsemble {
+    public static func start(
+        _ extraConfiguration: [String] = [], virtualMachine: [String] = []
+    ) async throws -> ZooKeeperEnsemble {
         let quorumPorts = try (1...3).map { _ in try freePort() }
         let observerMasterPorts = try (1...3).map { _ in try freePort() }
         let members = try (1...3).map { "server.\($0)=127.0.0.1:\(quorumPorts[$0 - 1]):\(try freePort())" }
@@ -35,7 +39,7 @@ public final class ZooKeeperEnsemble: Sendable {
                     port: try freePort(), directory: directory,
                     extraConfiguration: [
                         "initLimit=50", "syncLimit=20", "observerMasterPort=\(observerMasterPorts[id - 1])",
-                    ] + members, virtualMachine: virtualMachine))
+                    ] + extraConfiguration + members, virtualMachine: virtualMachine))
         }
         let ensemble = ZooKeeperEnsemble(
             servers, quorumPorts: quorumPorts, observerMasterPorts: observerMasterPorts)

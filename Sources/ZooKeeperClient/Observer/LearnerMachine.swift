@@ -17,12 +17,13 @@ struct LearnerMachine {
     }
 
     private enum Phase {
-        case leaderInfo, syncKind, snapshot, catchingUp, acknowledged, live, failed
+        case authentication, leaderInfo, syncKind, snapshot, catchingUp, acknowledged, live, failed
     }
 
     private let server: ZooKeeperAddress
     private let maximumBytes: Int
     private var phase = Phase.leaderInfo
+    private var authentication: QuorumAuthentication?
     private var buffer = ByteBuffer()
     private var snapshot: SnapshotDecoder
     /// Where the leader says that the difference ends, or the zxid of the snapshot.
@@ -40,22 +41,28 @@ struct LearnerMachine {
     /// - Parameters:
     ///   - lastZxid: the last transaction held; 0 for none.
     ///   - maximumBytes: of one packet, and of one node in a snapshot.
-    init(server: ZooKeeperAddress, lastZxid: Int64, maximumBytes: Int) {
+    init(
+        server: ZooKeeperAddress, lastZxid: Int64, maximumBytes: Int, credentials: QuorumCredentials? = nil
+    ) {
         self.server = server
         self.lastZxid = lastZxid
         self.maximumBytes = maximumBytes
         snapshot = SnapshotDecoder(maximumBytes: maximumBytes)
+        if let credentials {
+            authentication = QuorumAuthentication(credentials)
+            phase = .authentication
+        }
     }
 
     /// The first packet.
-    var start: ByteBuffer { QuorumPacket.observerInfo.encoded }
+    var start: ByteBuffer { authentication?.start ?? QuorumPacket.observerInfo.encoded }
 
     /// All that came is committed; before, none of it may be.
     var isLive: Bool { phase == .live }
     /// A sign of life may be sent unasked only when live: a leader that waits for an acknowledgement takes it for an error.
     var progress: LearnerTiming.Progress {
         switch phase {
-        case .leaderInfo: .handshake
+        case .authentication, .leaderInfo: .handshake
         case .live: .live
         case .syncKind, .snapshot, .catchingUp, .acknowledged, .failed: .sync
         }
@@ -88,6 +95,7 @@ struct LearnerMachine {
 
     /// Whether something was taken off the stream.
     private mutating func step() throws(Problem) -> Bool {
+        if phase == .authentication { return try authenticate() }
         if phase == .snapshot { return try readSnapshot() }
         let packet: QuorumPacket?
         do throws(MalformedBytes) {
@@ -97,6 +105,23 @@ struct LearnerMachine {
         }
         guard let packet else { return false }
         try receive(packet)
+        return true
+    }
+
+    private mutating func authenticate() throws(Problem) -> Bool {
+        let step: QuorumAuthentication.Step
+        do throws(QuorumAuthentication.Failure) {
+            step = try authentication?.next(&buffer) ?? .accepted
+        } catch {
+            throw .refused(error.reason)
+        }
+        switch step {
+        case .incomplete: return false
+        case .answer(let packet): waiting = [.write(packet)]
+        case .accepted:
+            phase = .leaderInfo
+            waiting = [.write(QuorumPacket.observerInfo.encoded)]
+        }
         return true
     }
 
@@ -126,7 +151,7 @@ struct LearnerMachine {
         case .syncKind: try syncKind(packet)
         case .catchingUp, .acknowledged: try catchUp(packet)
         case .live: try follow(packet)
-        case .snapshot, .failed: break
+        case .authentication, .snapshot, .failed: break
         }
     }
 
@@ -269,6 +294,7 @@ struct LearnerMachine {
         case malformed(String)
         case missing(expected: Int64, found: Int64?)
         case behind(String)
+        case refused(String)
 
         func described(by server: ZooKeeperAddress, after last: Int64) -> ZooKeeperError {
             switch self {
@@ -280,6 +306,8 @@ struct LearnerMachine {
                     .missingTransactions,
                     message: "\(server) left out transactions: after \(last.asZxid) comes "
                         + (found.map { $0.asZxid } ?? "nothing") + " where \(expected.asZxid) is due")
+            case .refused(let reason):
+                ZooKeeperError(.authenticationFailed, message: "\(server): \(reason)")
             case .behind(let reason):
                 ZooKeeperError(
                     .ensembleBehind,

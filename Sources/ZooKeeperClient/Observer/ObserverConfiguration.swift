@@ -1,3 +1,5 @@
+public import NIOSSL
+
 /// Settings of a `ZooKeeperObserver`.
 public struct ObserverConfiguration: Sendable {
     /// The quorum ports of the voters, the first number behind the host in `server.1=host:2888:3888`. Only the leader
@@ -10,6 +12,11 @@ public struct ObserverConfiguration: Sendable {
     public var usesAnnouncedServers = true
     /// The last transaction held from earlier runs; 0 for none, which begins with a snapshot.
     public var lastZxid: Int64 = 0
+    /// Where the quorum has `sslQuorum`: roots that vouch for the servers, and our certificate and key, which it demands.
+    /// The servers must have the names or addresses by which they are configured here.
+    public var tls: TLSConfiguration?
+    /// Where the quorum has `quorum.auth.enableSasl`.
+    public var credentials: QuorumCredentials?
     /// For TCP, for each server.
     public var connectTimeout: Duration = .seconds(3)
     /// Until the leader has announced its epoch: a leader that waits for its quorum, or is frozen, does not.

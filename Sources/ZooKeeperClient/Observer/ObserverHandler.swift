@@ -35,7 +35,8 @@ final class ObserverHandler: ChannelDuplexHandler {
         self.core = core
         self.server = server
         machine = LearnerMachine(
-            server: server, lastZxid: core.position, maximumBytes: core.configuration.maximumPacketBytes)
+            server: server, lastZxid: core.position, maximumBytes: core.configuration.maximumPacketBytes,
+            credentials: core.configuration.credentials)
         timing = LearnerTiming(core.configuration, now: .now())
     }
 
@@ -185,7 +186,10 @@ final class ObserverHandler: ChannelDuplexHandler {
         // A channel that was never started belongs to nobody.
         if isStarted {
             _ = deliver()
-            let closed = ZooKeeperError(.connectionLoss, message: "\(server) closed the connection")
+            let hint =
+                machine.progress == .handshake
+                ? " before it answered; perhaps it wants TLS or SASL, or this is not its quorum port" : ""
+            let closed = ZooKeeperError(.connectionLoss, message: "\(server) closed the connection\(hint)")
             core.ended(
                 ObserverCore.End(
                     error: error ?? closed, position: machine.isLive ? machine.lastZxid : nil))

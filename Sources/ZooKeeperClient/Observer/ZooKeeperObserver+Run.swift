@@ -1,14 +1,15 @@
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
+internal import NIOSSL
 
 extension ZooKeeperObserver {
     /// Connects to who leads, and again whenever the connection is lost, until the task is cancelled: then it closes the
     /// connection and returns. May be called once.
     ///
     /// - Throws: `ZooKeeperError`, where going on is pointless: `.badArguments` without servers; `.ensembleBehind` when for
-    ///   `behindLimit` nobody holds what was seen; `.missingTransactions` and `.protocolViolation` when three
-    ///   connections in a row fail like that at the same transaction.
+    ///   `behindLimit` nobody holds what was seen; `.missingTransactions`, `.protocolViolation` and `.authenticationFailed`
+    ///   when three connections in a row fail like that at the same transaction; `.connectionFailed` where `tls` is unusable.
     public func run() async throws {
         guard core.begin() else {
             throw ZooKeeperError(.badArguments, message: "run() may be called once")
@@ -47,7 +48,7 @@ private struct Patience {
         }
         self.position = position
         switch error.code {
-        case .missingTransactions, .protocolViolation:
+        case .missingTransactions, .protocolViolation, .authenticationFailed:
             violations += 1
             return violations >= Patience.attempts
         case .ensembleBehind:
@@ -67,6 +68,12 @@ extension ObserverCore {
         guard !servers.isEmpty else {
             return ZooKeeperError(.badArguments, message: "an observer needs the quorum port of a server")
         }
+        let tls: NIOSSLContext?
+        do {
+            tls = try await tlsContext()
+        } catch {
+            return ZooKeeperError(.connectionFailed, message: "cannot prepare TLS: \(error)")
+        }
         var rotation = ServerRotation(
             servers, backoffInitial: configuration.backoffInitial,
             backoffMaximum: configuration.backoffMaximum)
@@ -79,7 +86,7 @@ extension ObserverCore {
             if configuration.usesAnnouncedServers { rotation.add(members) }
             guard let server = rotation.nextServer() else { return nil }
             let start = ContinuousClock.now
-            let end = await connect(to: server)
+            let end = await connect(to: server, tls)
             guard !isCancelled else { return nil }
             logger.debug(
                 "observer disconnected", metadata: ["server": "\(server)", "error": "\(end.error)"])
@@ -99,14 +106,34 @@ extension ObserverCore {
         return !Task.isCancelled && !isCancelled
     }
 
+    /// Reads files perhaps, so on a thread that may block.
+    private func tlsContext() async throws -> NIOSSLContext? {
+        guard var settings = configuration.tls else { return nil }
+        // The peer's farewell is not waited for: packets say themselves where they end.
+        settings.shutdownTimeout = .zero
+        let prepared = settings
+        return try await NIOThreadPool.singleton.runIfActive { try NIOSSLContext(configuration: prepared) }
+    }
+
+    private static func addHandlers(
+        to channel: any Channel, _ core: ObserverCore, _ server: ZooKeeperAddress, _ tls: NIOSSLContext?
+    ) throws {
+        if let tls {
+            let isAddress = (try? SocketAddress(ipAddress: server.host, port: 0)) != nil
+            try channel.pipeline.syncOperations.addHandler(
+                NIOSSLClientHandler(context: tls, serverHostname: isAddress ? nil : server.host))
+        }
+        try channel.pipeline.syncOperations.addHandler(ObserverHandler(core, server: server))
+    }
+
     /// One connection from its attempt to its end.
-    private func connect(to server: ZooKeeperAddress) async -> End {
+    private func connect(to server: ZooKeeperAddress, _ tls: NIOSSLContext?) async -> End {
         let bootstrap = ClientBootstrap(group: eventLoop)
             .connectTimeout(TimeAmount(configuration.connectTimeout))
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(ObserverHandler(self, server: server))
+                    try ObserverCore.addHandlers(to: channel, self, server, tls)
                 }
             }
         do {
