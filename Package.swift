@@ -52,7 +52,7 @@ let package = Package(
     dependencies: [
         // Sockets and event loops for both clients.
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
-        // TLS on the connections to Redis.
+        // TLS on the connections to Redis, and of observers to ZooKeeper's quorum.
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         // The command line: options, help, usage errors.
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -93,7 +93,11 @@ let package = Package(
             name: "PipelineDefinition",
             dependencies: ["JQ", "Mapping", "ChangeModel", .product(name: "Yams", package: "Yams")],
             swiftSettings: strict),
-        .target(name: "ZooKeeperClient", dependencies: nio + [logging], swiftSettings: strict),
+        .target(
+            name: "ZooKeeperClient",
+            // libcrypto for MD5, by which servers of a quorum know each other.
+            dependencies: nio + [.product(name: "NIOSSL", package: "swift-nio-ssl"), "CCrypto", logging],
+            swiftSettings: strict),
         .target(
             name: "RedisClient",
             dependencies: nio + [
@@ -166,7 +170,11 @@ let package = Package(
             dependencies: ["PipelineDefinition", "Mapping", "ChangeModel", "JQ", "millrace"],
             swiftSettings: strict),
         .testTarget(
-            name: "ZooKeeperClientTests", dependencies: ["ZooKeeperClient", "TestServers", logging] + nio,
+            name: "ZooKeeperClientTests",
+            dependencies: [
+                "ZooKeeperClient", "TestRandom", "TestServers", logging,
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ] + nio,
             swiftSettings: strict),
         .testTarget(
             name: "RedisClientTests",

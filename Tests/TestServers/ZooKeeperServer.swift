@@ -78,7 +78,10 @@ public final class ZooKeeperServer: Sendable {
             arguments: [
                 "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dzookeeper.forceSync=no",
             ] + virtualMachine + [
-                "-cp", "/usr/share/java/slf4j-simple.jar:\(jar)",
+                // netty's two for TLS, which Debian's package forgets.
+                "-cp",
+                "/usr/share/java/slf4j-simple.jar:\(jar):/usr/share/java/netty-codec.jar"
+                    + ":/usr/share/java/netty-resolver.jar",
                 "org.apache.zookeeper.server.quorum.QuorumPeerMain", "\(directory.path)/zoo.cfg",
             ],
             directory: directory.path, logFile: "\(directory.path)/zookeeper.log")

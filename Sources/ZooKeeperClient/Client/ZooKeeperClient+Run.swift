@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
@@ -84,7 +83,7 @@ extension ClientCore {
             if let end = update({ state, _ in state.takeEnd() }) { return end }
             return failed(server, "the connection was closed")
         } catch {
-            return failed(server, ClientCore.reason(error))
+            return failed(server, connectFailureReason(error))
         }
     }
 
@@ -92,17 +91,6 @@ extension ClientCore {
         let error = ZooKeeperError(.connectionFailed, message: "no connection to \(server): \(reason)")
         update { state, effects in state.attemptFailed(error, &effects) }
         return .lost(error, lifetime: .zero)
-    }
-
-    /// A name may have several addresses: what the first attempt said is enough.
-    private static func reason(_ error: any Error) -> String {
-        guard let failure = error as? NIOConnectionError else { return "\(error)" }
-        if let attempt = failure.connectionErrors.first {
-            return (attempt.error as? IOError).map { String(cString: strerror($0.errnoCode)) }
-                ?? "\(attempt.error)"
-        }
-        if let lookup = failure.dnsAError ?? failure.dnsAAAAError { return "\(lookup)" }
-        return "\(failure)"
     }
 
     /// Waits, or until the client is to close.

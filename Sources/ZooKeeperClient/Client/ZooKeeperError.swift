@@ -39,6 +39,12 @@ public struct ZooKeeperError: Error, Sendable, Hashable, CustomStringConvertible
         case frameTooLarge
         /// The server sent what the protocol does not allow.
         case protocolViolation
+        /// An observer: the transactions that came are not one after the other.
+        case missingTransactions
+        /// An observer: the ensemble does not hold what was seen before.
+        case ensembleBehind
+        /// An observer: nobody fetched its events for too long.
+        case stalled
         /// More requests wait than the configuration allows.
         case overloaded
         /// The caller's task was cancelled; whether the server carried out a write is not known.

@@ -1,6 +1,6 @@
 /// Which server to try next, and after what delay.
 struct ServerRotation: Sendable {
-    private let servers: [ZooKeeperAddress]
+    private var servers: [ZooKeeperAddress]
     private let initial: Duration
     private let maximum: Duration
     private var next = 0
@@ -12,6 +12,21 @@ struct ServerRotation: Sendable {
         initial = configuration.backoffInitial
         maximum = configuration.backoffMaximum
     }
+
+    /// The servers in the order given.
+    init(_ servers: [ZooKeeperAddress], backoffInitial: Duration, backoffMaximum: Duration) {
+        self.servers = servers
+        initial = backoffInitial
+        maximum = backoffMaximum
+    }
+
+    /// Those that are not known yet come last.
+    mutating func add(_ more: [ZooKeeperAddress]) {
+        for server in more where !servers.contains(server) { servers.append(server) }
+    }
+
+    /// The first server is the next.
+    mutating func startOver() { next = 0 }
 
     /// `nil` only without servers.
     mutating func nextServer() -> ZooKeeperAddress? {

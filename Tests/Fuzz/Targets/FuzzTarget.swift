@@ -4,7 +4,7 @@ import SystemPackage
 ///
 /// The same bodies run under libFuzzer (`Scripts/fuzz`) and over the committed corpora (`swift test`).
 enum FuzzTarget: String, CaseIterable {
-    case zookeeper, resp, segment, index, records, yaml
+    case zookeeper, observer, resp, segment, index, records, yaml
     /// Fails on purpose: shows that a failure is noticed.
     case canary
 
@@ -13,6 +13,7 @@ enum FuzzTarget: String, CaseIterable {
         var input = FuzzInput(bytes)
         switch self {
         case .zookeeper: try fuzzZooKeeper(&input)
+        case .observer: try fuzzObserver(&input)
         case .resp: try fuzzRESP(&input)
         case .segment: try fuzzSegment(&input, directory)
         case .index: try fuzzIndex(&input, directory)
