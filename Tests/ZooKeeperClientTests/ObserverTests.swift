@@ -219,6 +219,26 @@ struct ObserverTests {
         }
     }
 
+    /// Neither has a name, so the leader must not take them for one.
+    @Test func twoObserversSeeTheSame() async throws {
+        try await withWriter("/two") { ensemble, client in
+            try await withObserver(try observing(ensemble)) { one in
+                try await withObserver(try observing(ensemble)) { other in
+                    try await one.read { $0.isLive }
+                    try await other.read { $0.isLive }
+                    let acknowledged = try await sendAll(
+                        client, (0..<500).map { .setData(path: "/two", data: Array("\($0)".utf8)) })
+                    let last = acknowledged.values.max() ?? 0
+                    let seenByOne = try await one.read { $0.lastZxid >= last }.transactions
+                    let seenByOther = try await other.read { $0.lastZxid >= last }.transactions
+                    let mine = Set(acknowledged.values)
+                    let ours = seenByOne.filter { mine.contains($0.zxid) }
+                    #expect(ours.count == 500 && ours == seenByOther.filter { mine.contains($0.zxid) })
+                }
+            }
+        }
+    }
+
     @Test func cancellingEndsIt() async throws {
         let ensemble = try await SharedEnsemble.get()
         let observer = ZooKeeperObserver(

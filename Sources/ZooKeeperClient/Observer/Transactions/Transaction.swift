@@ -32,7 +32,8 @@ public struct Transaction: Sendable, Hashable {
     public enum Operation: Sendable, Hashable {
         /// `parentCVersion` is the parent's `cversion` afterwards; `nil` in transactions from before 3.4.
         case create(path: String, data: [UInt8], acl: [ACL], kind: NodeKind, parentCVersion: Int32?)
-        /// `byEnsemble`: a container that emptied, or a node whose time to live is over.
+        /// `byEnsemble`: a container that emptied, a node whose time to live is over, or, among `effects`, one whose session
+        /// has ended.
         case delete(path: String, byEnsemble: Bool)
         /// `version` is the node's afterwards.
         case setData(path: String, data: [UInt8], version: Int32)
