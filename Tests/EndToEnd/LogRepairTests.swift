@@ -20,11 +20,12 @@ import ZooKeeperClient
             .map { URL(fileURLWithPath: "\(log)/\($0)") }
     }
 
-    /// Flips a bit of the frame of the batch that lies in the file's middle.
+    /// Flips a bit of the frame of the batch that lies in the file's middle, or of its last one.
     private static func damage(_ file: URL) throws {
         var bytes = try Data(contentsOf: file)
         let magic = Data([0x5D, 0x2A, 0x4D, 0x18])
-        let place = try #require(bytes.range(of: magic, in: bytes.count / 2..<bytes.count)?.lowerBound)
+        let middle = bytes.range(of: magic, in: bytes.count / 2..<bytes.count)
+        let place = try #require((middle ?? bytes.range(of: magic, options: .backwards))?.lowerBound)
         bytes[place + 136 + 25] ^= 0x10
         try bytes.write(to: file)
     }
