@@ -85,68 +85,48 @@ struct LogGaps: Equatable {
     // MARK: File
 
     func save(_ directory: FilePath) throws(LogError) {
-        var bytes: [UInt8] = []
-        func put<T: FixedWidthInteger>(_ value: T, _ bytes: inout [UInt8]) {
-            withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
-        }
-        put(LogGaps.magic, &bytes)
-        put(LogGaps.version, &bytes)
-        put(UInt32(entries.count), &bytes)
+        var file = SealedFile(magic: LogGaps.magic, version: LogGaps.version)
+        file.put(UInt32(entries.count))
         for entry in entries {
-            put(entry.offsets.lowerBound, &bytes)
-            put(entry.offsets.upperBound - 1, &bytes)
-            put(entry.segment, &bytes)
-            put(entry.position, &bytes)
-            put(entry.byteCount, &bytes)
-            put(entry.repaired, &bytes)
+            file.put(entry.offsets.lowerBound)
+            file.put(entry.offsets.upperBound - 1)
+            file.put(entry.segment)
+            file.put(entry.position)
+            file.put(entry.byteCount)
+            file.put(entry.repaired)
         }
-        put(bytes.withUnsafeBytes { CRC32C.checksum($0) }, &bytes)
-        try AtomicFile.replace(LogGaps.path(directory), with: bytes)
+        try file.save(LogGaps.path(directory))
     }
 
     /// The manifest of a log; empty where there is none. Throws `.corrupt` where it is damaged.
     static func load(_ directory: FilePath) throws(LogError) -> LogGaps {
         let path = path(directory)
-        let bytes: [UInt8]
+        let advice =
+            "it lists the offsets that are gone; `millrace log repair \(directory)` makes it anew"
+        let file: SealedFile
         do {
-            bytes = try AtomicFile.read(path, limit: limit)
+            file = try SealedFile(
+                path, limit: limit, magic: magic, version: version, what: "a manifest", advice: advice)
         } catch {
             if error.code == .notFound { return LogGaps() }
             throw error
         }
-        let damaged = LogError(
-            code: .corrupt,
-            message:
-                "is damaged: it lists the offsets that are gone; `millrace log repair \(directory)` makes it anew",
-            file: path.string)
-        func get<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type, _ offset: Int) -> T {
-            bytes.withUnsafeBytes { T(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: type)) }
-        }
-        guard bytes.count >= headBytes + 4, get(UInt32.self, 0) == magic else { throw damaged }
-        let checksum = bytes.withUnsafeBytes {
-            CRC32C.checksum(UnsafeRawBufferPointer(rebasing: $0[..<(bytes.count - 4)]))
-        }
-        guard get(UInt32.self, bytes.count - 4) == checksum else { throw damaged }
-        guard get(UInt32.self, 4) == version else {
-            throw LogError(
-                code: .unsupportedVersion,
-                message: "a manifest of version \(get(UInt32.self, 4)); this program knows version 1",
-                file: path.string)
-        }
-        let count = Int(get(UInt32.self, 8))
-        guard bytes.count == headBytes + 4 + count * entryBytes else { throw damaged }
+        let damaged = SealedFile.damage(path, advice)
+        guard file.bytes.count >= headBytes else { throw damaged }
+        let count = Int(file.get(UInt32.self, 8))
+        guard file.bytes.count == headBytes + count * entryBytes else { throw damaged }
         var gaps = LogGaps()
         for index in 0..<count {
             let start = headBytes + index * entryBytes
-            let (first, last) = (get(Int64.self, start), get(Int64.self, start + 8))
+            let (first, last) = (file.get(Int64.self, start), file.get(Int64.self, start + 8))
             guard first >= 0, last >= first, last < BatchHeader.offsetBound,
                 first >= gaps.entries.last?.offsets.upperBound ?? 0
             else { throw damaged }
             gaps.entries.append(
                 LogGap(
-                    offsets: first..<last + 1, segment: get(Int64.self, start + 16),
-                    position: get(Int64.self, start + 24), byteCount: get(Int64.self, start + 32),
-                    repaired: get(Int64.self, start + 40)))
+                    offsets: first..<last + 1, segment: file.get(Int64.self, start + 16),
+                    position: file.get(Int64.self, start + 24), byteCount: file.get(Int64.self, start + 32),
+                    repaired: file.get(Int64.self, start + 40)))
         }
         return gaps
     }

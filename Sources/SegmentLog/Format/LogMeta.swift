@@ -36,48 +36,28 @@ struct LogMeta {
     }
 
     func save(_ directory: FilePath) throws(LogError) {
-        var bytes: [UInt8] = []
-        func put<T: FixedWidthInteger>(_ value: T, _ bytes: inout [UInt8]) {
-            withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
-        }
-        put(LogMeta.magic, &bytes)
-        put(LogMeta.version, &bytes)
-        bytes += id
-        put(UInt32(generations.count), &bytes)
+        var file = SealedFile(magic: LogMeta.magic, version: LogMeta.version)
+        file.put(id)
+        file.put(UInt32(generations.count))
         for generation in generations {
-            put(generation.number, &bytes)
-            put(generation.firstOffset, &bytes)
+            file.put(generation.number)
+            file.put(generation.firstOffset)
         }
-        put(bytes.withUnsafeBytes { CRC32C.checksum($0) }, &bytes)
-        try AtomicFile.replace(LogMeta.path(directory), with: bytes)
+        try file.save(LogMeta.path(directory))
     }
 
     static func load(_ directory: FilePath) throws(LogError) -> LogMeta {
         let path = path(directory)
-        let bytes = try AtomicFile.read(path, limit: limit)
-        func get<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type, _ offset: Int) -> T {
-            bytes.withUnsafeBytes { T(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: type)) }
-        }
-        let damaged = LogError(
-            code: .corrupt,
-            message: "is damaged: it names the log and its generations; millrace log repair makes it anew",
-            file: path.string)
-        guard bytes.count >= 32, get(UInt32.self, 0) == magic else { throw damaged }
-        let checksum = bytes.withUnsafeBytes {
-            CRC32C.checksum(UnsafeRawBufferPointer(rebasing: $0[..<(bytes.count - 4)]))
-        }
-        guard get(UInt32.self, bytes.count - 4) == checksum else { throw damaged }
-        guard get(UInt32.self, 4) == version else {
-            throw LogError(
-                code: .unsupportedVersion,
-                message: "a log of version \(get(UInt32.self, 4)); this program knows version 1",
-                file: path.string)
-        }
-        let count = Int(get(UInt32.self, 24))
-        guard count >= 1, bytes.count == 32 + count * 10 else { throw damaged }
+        let advice = "it names the log and its generations; millrace log repair makes it anew"
+        let file = try SealedFile(
+            path, limit: limit, magic: magic, version: version, what: "a log", advice: advice)
+        guard file.bytes.count >= 28 else { throw SealedFile.damage(path, advice) }
+        let count = Int(file.get(UInt32.self, 24))
+        guard count >= 1, file.bytes.count == 28 + count * 10 else { throw SealedFile.damage(path, advice) }
         let generations = (0..<count).map {
-            Generation(number: get(UInt16.self, 28 + $0 * 10), firstOffset: get(Int64.self, 30 + $0 * 10))
+            Generation(
+                number: file.get(UInt16.self, 28 + $0 * 10), firstOffset: file.get(Int64.self, 30 + $0 * 10))
         }
-        return LogMeta(id: Array(bytes[8..<24]), generations: generations)
+        return LogMeta(id: Array(file.bytes[8..<24]), generations: generations)
     }
 }

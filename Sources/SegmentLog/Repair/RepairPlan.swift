@@ -43,11 +43,6 @@ struct RepairPlan {
         }
     }
 
-    /// Whether there is nothing to do.
-    var isEmpty: Bool {
-        cuts.isEmpty && gaps.isEmpty && indexes.isEmpty && !renewsMeta && !renewsGaps
-    }
-
     /// The bytes to take out.
     private mutating func take(_ damage: LogDamage, _ segment: SegmentReport, now: Int64) -> Range<Int64>? {
         switch damage.kind {
