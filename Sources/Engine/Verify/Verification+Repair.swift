@@ -55,7 +55,6 @@ extension Verification {
         self.log = log
         // What was known of the tree is of no use here.
         _ = await log.takeRecovered()
-        let directory = setup.directory
         for target in targets where target.isCompared {
             let sink = target.setup
             guard try await sink.checkpoints.read(timeout: Verification.checkpointTimeout) != nil else {
@@ -63,17 +62,10 @@ extension Verification {
                     "\(sink.checkpoints.place): there is no checkpoint; the next run delivers to sink "
                         + "\(sink.name) anew")
             }
-            let context = SinkContext(
-                logID: log.logID, generations: log.generations, startOffset: log.startOffset,
-                endOffset: log.tail.value, takeOver: false,
-                offset: { time in
-                    do throws(LogError) {
-                        return try LogDirectory.offset(directory, atOrAfter: time)
-                    } catch {
-                        throw PipelineError(log: error)
-                    }
-                }, startGeneration: { try await log.startGeneration(above: $0) },
-                repeatSnapshot: { try await log.oweSnapshot(to: sink.name) })
+            let feed = DeliveryFeed(
+                directory: setup.directory, mapper: setup.mapper, sinkIndex: target.expecter.sink,
+                sinkName: sink.name)
+            let context = SinkContext(log, sink: sink.name, takeOver: false, feed)
             let position = try await within(sink.name) { try await sink.sink.start(context) }
             // What is still to be delivered would put older states over newer ones.
             guard position >= log.tail.value else {
@@ -180,12 +172,9 @@ extension Verification {
     private func within<Value: Sendable>(
         _ sink: String, _ step: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
-        try await firstOf(
-            step,
-            or: {
-                try await Task.sleep(for: Verification.stepTimeout)
-                throw PipelineError.unavailable(
-                    "sink \(sink) did not take it within \(Verification.stepTimeout); repair again later")
-            })
+        try await Engine.within(
+            Verification.stepTimeout, step,
+            else: .unavailable(
+                "sink \(sink) did not take it within \(Verification.stepTimeout); repair again later"))
     }
 }
