@@ -69,12 +69,7 @@ struct LearnerMachine {
     }
 
     mutating func append(_ bytes: inout ByteBuffer) {
-        if buffer.readableBytes == 0 {
-            buffer = bytes
-        } else {
-            buffer.discardReadBytes()
-            buffer.writeBuffer(&bytes)
-        }
+        buffer.take(&bytes)
     }
 
     /// What follows from what has arrived; `nil` until more has. After an error there is nothing more.

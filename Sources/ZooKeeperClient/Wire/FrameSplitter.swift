@@ -24,12 +24,7 @@ struct FrameSplitter {
     var holdsPart: Bool { buffer.readableBytes > 0 }
 
     mutating func append(_ bytes: inout ByteBuffer) {
-        if buffer.readableBytes == 0 {
-            buffer = bytes
-        } else {
-            buffer.discardReadBytes()
-            buffer.writeBuffer(&bytes)
-        }
+        buffer.take(&bytes)
     }
 
     /// The next whole frame without its length, or `nil`. Memory is bounded by what has arrived, never by
@@ -45,5 +40,17 @@ struct FrameSplitter {
         guard buffer.readableBytes >= 4 + length else { return nil }
         buffer.moveReaderIndex(forwardBy: 4)
         return buffer.readSlice(length: length)
+    }
+}
+
+extension ByteBuffer {
+    /// Puts what has arrived behind what is not read yet; copies only where there is such.
+    mutating func take(_ bytes: inout ByteBuffer) {
+        if readableBytes == 0 {
+            self = bytes
+        } else {
+            discardReadBytes()
+            writeBuffer(&bytes)
+        }
     }
 }
