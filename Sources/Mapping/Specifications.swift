@@ -68,6 +68,12 @@ public struct ChangeFilter: Sendable, Hashable {
         self.match = match
         self.operations = operations
     }
+
+    public func takes(_ change: Change) -> Bool {
+        operations.contains(change.operation) && takes(change.path)
+    }
+
+    public func takes(_ path: String) -> Bool { match.isEmpty || match.contains { $0.matches(path) } }
 }
 
 /// One rule, carried out in this order: match, decompress, decode, jq, shape, set.

@@ -78,9 +78,9 @@ struct VerifyCommand: AsyncParsableCommand {
         var options = VerifyOptions(scope: definition.source.scope)
         options.limit = limit
         options.repairs = repair
-        let progress = isatty(STDERR_FILENO) == 1 ? ProgressLine() : nil
-        if let progress { options.onProgress = { progress.show("\($0) nodes compared") } }
-        defer { progress?.clear() }
+        let progress = ProgressLine()
+        options.onProgress = { count in progress.show("\(count) nodes compared") }
+        defer { progress.clear() }
         do {
             let report = try await ZooKeeperTree.with(try assembly.sourceConfiguration(), logger: logger) {
                 [targets, options] tree in
@@ -94,28 +94,5 @@ struct VerifyCommand: AsyncParsableCommand {
             for reader in readers { await reader.close() }
             throw error
         }
-    }
-}
-
-/// One line on a terminal that is written over, a few times a second.
-private final class ProgressLine: Sendable {
-    private let lastShown = Mutex<ContinuousClock.Instant?>(nil)
-    private static let interval = Duration.milliseconds(200)
-
-    func show(_ text: String) {
-        let isDue = lastShown.withLock { last in
-            if let last, .now - last < ProgressLine.interval { return false }
-            last = .now
-            return true
-        }
-        if isDue { write("\r\(text)") }
-    }
-
-    func clear() {
-        if lastShown.withLock({ $0 != nil }) { write("\r\u{1B}[K") }
-    }
-
-    private func write(_ text: String) {
-        _ = try? FileDescriptor.standardError.writeAll(text.utf8)
     }
 }

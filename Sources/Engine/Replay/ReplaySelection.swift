@@ -21,7 +21,7 @@ public struct ReplaySelection: Sendable {
     }
 
     func contains(_ change: Change, offset: Int64) -> Bool {
-        guard filter.operations.contains(change.operation), filter.takes(change.path) else { return false }
+        guard filter.takes(change) else { return false }
         guard let newest else { return true }
         return newest[change.path] == offset
     }
@@ -29,10 +29,6 @@ public struct ReplaySelection: Sendable {
     func prefixed(_ writes: [SinkWrite]) -> [SinkWrite] {
         keyPrefix.isEmpty ? writes : writes.map { $0.prefixed(by: keyPrefix) }
     }
-}
-
-extension ChangeFilter {
-    func takes(_ path: String) -> Bool { match.isEmpty || match.contains { $0.matches(path) } }
 }
 
 extension SinkWrite {

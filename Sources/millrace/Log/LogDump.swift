@@ -1,6 +1,7 @@
 import ArgumentParser
 import ChangeModel
 import Engine
+import Mapping
 import SegmentLog
 import SystemPackage
 
@@ -33,13 +34,14 @@ extension Log {
             try await reportingFailures {
                 let path = FilePath(directory)
                 let end = try to?.offset(in: path) ?? .max
+                let filter = selection.filter
                 var reader = try LogReader(path, from: try from.offset(in: path))
                 var printer: any ChangePrinter =
                     table ? ChangeTable() : ChangeLines(source: path.lastComponent?.string ?? directory)
                 while true {
                     do {
                         while reader.nextOffset < end, let batch = try reader.next() {
-                            try write(batch, below: end, &printer)
+                            try write(batch, below: end, filter, &printer)
                         }
                     } catch {
                         // What lies before the damage.
@@ -54,7 +56,7 @@ extension Log {
         }
 
         private func write(
-            _ batch: RecordBatch, below end: Int64, _ printer: inout any ChangePrinter
+            _ batch: RecordBatch, below end: Int64, _ filter: ChangeFilter, _ printer: inout any ChangePrinter
         ) throws {
             try batch.forEach { record in
                 guard record.type == RecordType.change, record.offset < end else { return }
@@ -66,7 +68,7 @@ extension Log {
                         code: .corrupt, message: "the record at offset \(record.offset): \(error)",
                         file: directory)
                 }
-                if selection.contains(change) { printer.add(change, offset: record.offset) }
+                if filter.takes(change) { printer.add(change, offset: record.offset) }
             }
             if printer.isFull || follow { try printer.flush() }
         }
@@ -85,9 +87,8 @@ struct ChangeSelection: ParsableArguments {
         transform: { try ChangeSelection.operations($0) })
     var op: Set<ChangeModel.Operation>?
 
-    func contains(_ change: Change) -> Bool {
-        (op?.contains(change.operation) ?? true)
-            && (match.isEmpty || match.contains { $0.matches(change.path) })
+    var filter: ChangeFilter {
+        ChangeFilter(match: match, operations: op ?? Set(ChangeModel.Operation.allCases))
     }
 
     private static func pattern(_ text: String) throws -> PathPattern {
@@ -99,7 +100,8 @@ struct ChangeSelection: ParsableArguments {
     }
 
     private static func operations(_ text: String) throws -> Set<ChangeModel.Operation> {
-        Set(
+        if text.isEmpty { throw ValidationError("no operation; there are c, u, d and r") }
+        return Set(
             try text.split(separator: ",").map { letter in
                 guard let operation = ChangeModel.Operation(letter: letter) else {
                     throw ValidationError("'\(letter)' is no operation; there are c, u, d and r")

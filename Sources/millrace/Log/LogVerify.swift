@@ -25,13 +25,15 @@ struct InspectedLog {
 
     /// Blocking. Throws `LogError`.
     func verify(holding lock: LogLock? = nil) throws(LogError) -> VerificationReport {
-        let progress = LogProgress("\(directory): verified")
-        defer { progress.finish() }
+        let progress = ProgressLine()
+        defer { progress.clear() }
         let isDeadLetters = isDeadLetters
         return try LogVerification.run(
             directory, holding: lock,
             inspect: { isDeadLetters ? LogInspection.deadLetterFlaw($0) : LogInspection.flaw($0) },
-            progress: { progress.note($0, of: $1) })
+            progress: { done, all in
+                progress.show("\(directory): verified \(all > 0 ? done * 100 / all : 0) %")
+            })
     }
 }
 

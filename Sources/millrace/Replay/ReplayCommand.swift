@@ -41,11 +41,7 @@ struct ReplayCommand: AsyncParsableCommand {
     @Option(help: "Put before every key.")
     var keyPrefix = ""
 
-    @Option(help: "Only paths that this pattern matches; may be given several times.")
-    var match: [String] = []
-
-    @Option(help: "Only these operations: c, u, d, r, with commas between them.")
-    var op: String?
+    @OptionGroup var changes: ChangeSelection
 
     @Option(help: "Changes a second at most.")
     var rate: Int?
@@ -65,8 +61,6 @@ struct ReplayCommand: AsyncParsableCommand {
     func validate() throws {
         if from == nil, !state { throw ValidationError("Say where to begin: --from earliest, for example.") }
         if let rate, rate < 1 { throw ValidationError("--rate is a number of changes a second, 1 or more.") }
-        if op != nil, try operations().isEmpty { throw ValidationError("--op names no operation.") }
-        _ = try patterns()
     }
 
     func run() async throws {
@@ -85,27 +79,6 @@ struct ReplayCommand: AsyncParsableCommand {
 
     // MARK: What was asked for
 
-    private func operations() throws -> Set<ChangeModel.Operation> {
-        guard let op else { return Set(ChangeModel.Operation.allCases) }
-        return Set(
-            try op.split(separator: ",").map { letter in
-                guard let operation = ChangeModel.Operation(letter: letter) else {
-                    throw ValidationError("--op takes c, u, d and r, not '\(letter)'")
-                }
-                return operation
-            })
-    }
-
-    private func patterns() throws -> [PathPattern] {
-        try match.map { text in
-            do {
-                return try PathPattern(text)
-            } catch {
-                throw ValidationError("--match \(text): \(error)")
-            }
-        }
-    }
-
     private func selection(_ directory: FilePath) throws -> ReplaySelection {
         let start = try LogDirectory.startOffset(directory)
         let end = try LogDirectory.endOffset(directory)
@@ -122,7 +95,7 @@ struct ReplayCommand: AsyncParsableCommand {
             throw PipelineError.failed("--from (offset \(first)) lies behind --to (offset \(last))")
         }
         return ReplaySelection(
-            first..<last, filter: ChangeFilter(match: try patterns(), operations: try operations()),
+            first..<last, filter: changes.filter,
             keyPrefix: Bytes(keyPrefix.utf8))
     }
 
@@ -130,8 +103,8 @@ struct ReplayCommand: AsyncParsableCommand {
     private var suffix: String {
         let parts = [
             "\(from ?? .earliest)", to.map { "\($0)" } ?? "", into ?? "", keyPrefix,
-            match.joined(separator: "\n"),
-            op ?? "", "\(state)",
+            changes.match.map(\.text).joined(separator: "\n"),
+            (changes.op ?? []).map(\.letter).sorted().joined(), "\(state)",
         ]
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
         // FNV-1a: a name, no secret.

@@ -1,14 +1,11 @@
-import Glibc
-import SystemPackage
-
-/// A line on the terminal that tells how far a replay is; nothing where standard error is none.
+/// How far a replay is: a line on the terminal.
 struct ReplayProgress {
     private static let interval = Duration.milliseconds(250)
     private static let width = 30
 
     private let offsets: Range<Int64>
     private let begin = ContinuousClock.now
-    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private let line = ProgressLine()
 
     init(_ offsets: Range<Int64>) {
         self.offsets = offsets
@@ -19,10 +16,13 @@ struct ReplayProgress {
         do {
             try await Task.sleep(for: ReplayProgress.interval)
         } catch {
-            if isTerminal { write("\r\u{1B}[K") }
+            line.clear()
             throw error
         }
-        guard isTerminal, let progress, !offsets.isEmpty else { return }
+        if let progress, !offsets.isEmpty { line.show(text(progress)) }
+    }
+
+    private func text(_ progress: (sink: String, offset: Int64, delivered: Int64)) -> String {
         let done = Double(max(progress.offset - offsets.lowerBound, 0)) / Double(offsets.count)
         let seconds = (ContinuousClock.now - begin) / .seconds(1)
         let filled = Int(done * Double(ReplayProgress.width))
@@ -31,12 +31,7 @@ struct ReplayProgress {
             + String(repeating: ".", count: max(ReplayProgress.width - filled, 0))
         let left = done > 0.01 ? readable(milliseconds: Int64(seconds / done * (1 - done) * 1000)) : "?"
         let rate = seconds > 0 ? Int64(Double(progress.delivered) / seconds) : 0
-        write(
-            "\r\u{1B}[K\(progress.sink) [\(bar)] \(Int(done * 100)) %  \(progress.delivered) changes, \(rate)/s, \(left) left"
-        )
-    }
-
-    private func write(_ text: String) {
-        _ = try? FileDescriptor.standardError.writeAll(text.utf8)
+        return
+            "\(progress.sink) [\(bar)] \(Int(done * 100)) %  \(progress.delivered) changes, \(rate)/s, \(left) left"
     }
 }
