@@ -186,11 +186,11 @@ class Bench:
         shutil.rmtree(self.work, ignore_errors=True)
 
 
-def main():
+def main(kind, **defaults):
     options = argparse.ArgumentParser()
-    for name, default in [("changes", 600_000), ("nodes", 5000), ("bytes", 100), ("repetitions", 5)]:
+    for name, default in defaults.items():
         options.add_argument("--" + name, type=int, default=default)
-    bench = Bench(options.parse_args())
+    bench = kind(options.parse_args())
     try:
         bench.run()
     finally:
@@ -198,4 +198,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(Bench, changes=600_000, nodes=5000, bytes=100, repetitions=5)

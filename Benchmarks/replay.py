@@ -10,7 +10,7 @@ rebuilds it with `millrace replay --state`; beside it, in the same run, what a s
 and writes it with redis-py. Then delivers everything since a moment in between into a stream of another Redis, and counts
 it against what was written since.
 """
-import argparse, datetime, importlib.util, json, os, subprocess, sys, time
+import datetime, importlib.util, json, os, subprocess, sys, time
 
 import redis
 from kazoo.client import KazooClient
@@ -101,16 +101,5 @@ class Bench(common.Bench):
             sys.exit("not what was written")
 
 
-def main():
-    options = argparse.ArgumentParser()
-    for name, default in [("changes", 1_000_000), ("nodes", 200_000), ("bytes", 100)]:
-        options.add_argument("--" + name, type=int, default=default)
-    bench = Bench(options.parse_args())
-    try:
-        bench.run()
-    finally:
-        bench.stop()
-
-
 if __name__ == "__main__":
-    main()
+    common.main(Bench, changes=1_000_000, nodes=200_000, bytes=100)
