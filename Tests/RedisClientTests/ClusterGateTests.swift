@@ -23,9 +23,12 @@ private struct GatedWriter {
     private let cluster: RedisCluster
     private var gates: [Gate]
     private(set) var obstacles: [String: Int] = [:]
+    /// Raised when a connection ended with an answer outstanding.
+    private let wasCut: Flag
 
-    init(_ cluster: RedisCluster, slots: [HashSlot]) {
+    init(_ cluster: RedisCluster, slots: [HashSlot], wasCut: Flag) {
         self.cluster = cluster
+        self.wasCut = wasCut
         gates = slots.map { Gate(slot: $0, tag: "{\(HashSlot.tag(for: $0))}") }
     }
 
@@ -40,6 +43,7 @@ private struct GatedWriter {
             guard let error = outcome.error else { continue }
             let name = "\(error.code)".prefix { $0 != "(" }
             obstacles[String(name), default: 0] += 1
+            if case .connectionLost = error.code { wasCut.raise() }
             if case .moved = error.code { continue }
             if case .ask = error.code { continue }
             isHeldUp = true
@@ -93,8 +97,9 @@ extension GatedWriter.Gate {
         let cluster = try servers.client()
         let slots = (0..<60).compactMap { HashSlot($0 * 273) }
         let isOver = Flag()
+        let wasCut = Flag()
         let writing = Task {
-            var writer = GatedWriter(cluster, slots: slots)
+            var writer = GatedWriter(cluster, slots: slots, wasCut: wasCut)
             while !isOver.isRaised { try await writer.round() }
             // What is open is settled.
             for _ in 0..<200 { try await writer.round() }
@@ -118,6 +123,11 @@ extension GatedWriter.Gate {
             }
             try await servers.failOver(to: replica)
             try await servers.waitUntilHealthy()
+        }
+        // A cut may find nothing under way: a connection that idles is replaced, and nobody hears of it.
+        for cut in 0..<300 where !wasCut.isRaised {
+            try servers.masters()[cut % 3].cli("CLIENT", "KILL", "TYPE", "normal")
+            try await Task.sleep(for: .milliseconds(5))
         }
         isOver.raise()
         let writer = try await writing.value
