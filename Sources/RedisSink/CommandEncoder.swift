@@ -34,10 +34,8 @@ struct CommandEncoder {
             // The fan-out index counts this change's entries in the same stream.
             let index = change.writes.count == 1 ? nil : entries.firstIndex { $0.key == key }
             let count = index.map { entries[$0].count } ?? 0
-            let id =
-                placements?.id(offset: change.offset, key: key, entry: count)
-                ?? StreamID(
-                    generation: max(change.generation, floor), offset: change.offset, index: count)
+            let id = id(
+                offset: change.offset, generation: max(change.generation, floor), key: key, entry: count)
             if let index {
                 entries[index].count += 1
             } else if change.writes.count > 1 {
@@ -45,6 +43,12 @@ struct CommandEncoder {
             }
             body(key, id, fields)
         }
+    }
+
+    /// The ID of an entry; `entry` counts those of the change in the same stream.
+    func id(offset: Int64, generation: UInt16, key: Bytes, entry: UInt64) -> StreamID {
+        placements?.id(offset: offset, key: key, entry: entry)
+            ?? StreamID(generation: generation, offset: offset, index: entry)
     }
 
     /// Appends the commands of a write that is no stream entry.

@@ -116,8 +116,7 @@ struct SlotTransactionTests {
         func size(_ expected: Checkpoint?) -> Int {
             var batch = RedisCommandBatch()
             SlotTransaction.append(
-                [], expected: expected, next: next, replayed: nil, key: key,
-                encoder: CommandEncoder(trim: nil, usesServerIDs: false), to: &batch)
+                expected: expected, next: next, key: key, to: &batch)
             #expect(batch.count == 4)
             return batch.byteCount
         }

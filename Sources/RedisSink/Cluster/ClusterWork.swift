@@ -108,10 +108,13 @@ struct ClusterWork {
                     if unit == units.count {
                         bySlot[slot] = unit
                         units.append(Unit(slot: slot, writes: WriteList(index)))
-                    } else {
-                        units[unit].writes.append(index)
+                        units[unit].streams.append(key)
+                        continue
                     }
-                    if !units[unit].streams.contains(key) { units[unit].streams.append(key) }
+                    units[unit].writes.append(index)
+                    if !units[unit].streams.contains(key) {
+                        units[unit].streams.append(key)
+                    }
                 } else {
                     let thing = Thing(key: key, part: batch.changes[change].writes[write].part)
                     // Most are new: one look at the table.

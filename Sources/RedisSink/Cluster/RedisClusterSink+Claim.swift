@@ -110,8 +110,7 @@ extension RedisClusterSink {
                 next.floor = max(next.floor, found.logID == context.logID ? 0 : floor)
                 let before = batch.count
                 SlotTransaction.append(
-                    [], expected: found, next: next, replayed: nil, key: checkpointKey(slot),
-                    encoder: CommandEncoder(trim: nil, usesServerIDs: false), to: &batch)
+                    expected: found, next: next, key: checkpointKey(slot), to: &batch)
                 taken.append((slot, next, before..<batch.count))
             }
             let replies = try await cluster.send(batch, to: master.address, on: link.connection).replies

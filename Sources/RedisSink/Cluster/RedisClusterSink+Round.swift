@@ -176,23 +176,34 @@ extension RedisClusterSink {
         to commands: inout RedisCommandBatch
     ) {
         let areExpected = unit.streams.allSatisfy(guardian.existing.contains)
-        var entries: [SlotTransaction.Entry] = []
-        entries.reserveCapacity(unit.writes.count)
-        var last = -1
-        for index in unit.writes where index.change != last {
-            last = index.change
-            encoder.forEachEntry(of: work.batch.changes[last], floor: next.floor) { key, id, fields in
-                guard unit.streams.contains(key) else { return }
-                entries.append(
-                    .init(
-                        key: key, id: id, fields: fields,
-                        isExpected: areExpected || guardian.existing.contains(key)))
-            }
-        }
         let replayed = encoder.placements?.record { HashSlot(of: $0) == unit.slot }
         SlotTransaction.append(
-            entries, expected: checkpoints[unit.slot]?.checkpoint, next: next, replayed: replayed,
-            key: checkpointKey(unit.slot), encoder: encoder, to: &commands)
+            expected: checkpoints[unit.slot]?.checkpoint, next: next, replayed: replayed,
+            key: checkpointKey(unit.slot), to: &commands
+        ) { commands in
+            var last = -1
+            for index in unit.writes where index.change != last {
+                last = index.change
+                // By index: a copy of a change retains each of its parts. Most have one entry.
+                if work.batch.changes[last].writes.count == 1,
+                    case .streamAdd(let key, let fields) = work.batch.changes[last].writes[0]
+                {
+                    let id = encoder.id(
+                        offset: work.batch.changes[last].offset,
+                        generation: max(work.batch.changes[last].generation, next.floor), key: key, entry: 0)
+                    encoder.append(
+                        key, id, fields, mustExist: areExpected || guardian.existing.contains(key),
+                        to: &commands)
+                    continue
+                }
+                encoder.forEachEntry(of: work.batch.changes[last], floor: next.floor) { key, id, fields in
+                    guard unit.streams.contains(key) else { return }
+                    encoder.append(
+                        key, id, fields, mustExist: areExpected || guardian.existing.contains(key),
+                        to: &commands)
+                }
+            }
+        }
     }
 
     private func next(_ slot: HashSlot, _ batch: MappedBatch, _ context: SinkContext) -> Checkpoint {

@@ -25,23 +25,14 @@ enum SlotTransaction {
         case malformed
     }
 
-    struct Entry {
-        var key: Bytes
-        var id: StreamID
-        var fields: [Field]
-        /// The stream exists, as far as we know.
-        var isExpected: Bool
-    }
-
+    /// - Parameter entries: appends one `XADD` for each of them.
     static func append(
-        _ entries: [Entry], expected: Checkpoint?, next: Checkpoint, replayed: Bytes?, key: String,
-        encoder: CommandEncoder, to batch: inout RedisCommandBatch
+        expected: Checkpoint?, next: Checkpoint, replayed: Bytes? = nil, key: String,
+        to batch: inout RedisCommandBatch, entries: (inout RedisCommandBatch) -> Void = { _ in }
     ) {
         batch.append("MULTI")
         CheckpointRecord.appendRead(key: key, to: &batch)
-        for entry in entries {
-            encoder.append(entry.key, entry.id, entry.fields, mustExist: entry.isExpected, to: &batch)
-        }
+        entries(&batch)
         let isOurs =
             expected?.epoch == next.epoch && expected?.owner == next.owner && expected?.logID == next.logID
         CheckpointRecord.appendWrite(
