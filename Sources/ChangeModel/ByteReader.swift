@@ -32,10 +32,12 @@ public struct ByteReader {
 
     /// A field of UTF-8 behind its 32-bit length.
     public mutating func countedString() throws(ChangeCodecError) -> String {
-        guard let text = String(validating: try countedBytes(), as: UTF8.self) else {
+        let field = try countedBytes()
+        do {
+            return String(copying: try UTF8Span(validating: field.span))
+        } catch {
             throw ChangeCodecError("a record whose text is not UTF-8")
         }
-        return text
     }
 }
 

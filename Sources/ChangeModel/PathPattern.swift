@@ -15,6 +15,8 @@ public struct PathPattern: Sendable, Hashable {
     private let manyIndices: [Int]
     /// For each segment the index of its first capture.
     private let captureStarts: [Int]
+    /// For each segment its bytes, where it has no wildcard.
+    private let wholes: [[UInt8]?]
 
     /// Why a pattern was refused; `column` counts characters of the pattern from 1.
     public struct SyntaxError: Error, Hashable, CustomStringConvertible {
@@ -60,6 +62,13 @@ public struct PathPattern: Sendable, Hashable {
             defer { captures += segment.captureCount }
             return captures
         }
+        wholes = segments.map { segment in
+            guard case .one(let pieces) = segment, pieces.count == 1, case .literal(let text) = pieces[0]
+            else {
+                return nil
+            }
+            return Array(text.utf8)
+        }
         captureNames = parser.captureNames
         self.text = text
     }
@@ -99,19 +108,31 @@ public struct PathPattern: Sendable, Hashable {
 
     /// Without `.many` the segments are taken one by one, with no list of them.
     private func matchFixed(_ path: String, _ found: inout [Substring]) -> Bool {
-        let bytes = path.utf8
-        let slash = UInt8(ascii: "/")
-        var index = bytes.startIndex
+        let isMatch = path.utf8.withContiguousStorageIfAvailable { matchFixed($0, path, &found) }
+        return isMatch ?? match(PathPattern.split(path)[...], path, &found)
+    }
+
+    private func matchFixed(
+        _ bytes: UnsafeBufferPointer<UInt8>, _ path: String, _ found: inout [Substring]
+    ) -> Bool {
+        var start = 0
         var segment = 0
         while true {
-            while index < bytes.endIndex, bytes[index] == slash { index = bytes.index(after: index) }
-            guard index < bytes.endIndex else { return segment == segments.count }
-            let start = index
-            while index < bytes.endIndex, bytes[index] != slash { index = bytes.index(after: index) }
-            guard segment < segments.count, matchOne(segment, Substring(bytes[start..<index]), &found) else {
-                return false
+            while start < bytes.count, bytes[start] == UInt8(ascii: "/") { start += 1 }
+            guard start < bytes.count else { return segment == segments.count }
+            var end = start
+            while end < bytes.count, bytes[end] != UInt8(ascii: "/") { end += 1 }
+            guard segment < segments.count else { return false }
+            if let literal = wholes[segment] {
+                guard literal.elementsEqual(bytes[start..<end]) else { return false }
+            } else {
+                // A string that is stored as UTF-8 finds a place in it at once.
+                let first = path.utf8.index(path.startIndex, offsetBy: start)
+                let text = path[first..<path.utf8.index(first, offsetBy: end - start)]
+                guard matchOne(segment, text, &found) else { return false }
             }
             segment += 1
+            start = end
         }
     }
 

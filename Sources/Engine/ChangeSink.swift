@@ -11,6 +11,9 @@ public protocol ChangeSink: Sendable {
     /// Connects, takes the sink over from any earlier process and finds the offset to go on from.
     func start(_ context: SinkContext) async throws -> Int64
 
+    /// After a start: how many servers share a batch, which may be so many times as large.
+    func width() async -> Int
+
     /// Writes one batch together with its checkpoint (`p`).
     func deliver(_ batch: MappedBatch) async throws -> DeliveryOutcome
 
@@ -36,6 +39,10 @@ public protocol ChangeSink: Sendable {
 
     /// Closes the connection; the checkpoint stays.
     func close() async
+}
+
+extension ChangeSink {
+    public func width() -> Int { 1 }
 }
 
 /// What happened to a batch.

@@ -111,28 +111,28 @@ public struct Mapper: Sendable {
         if record.rule >= 0 { record.inheritCaptures(names: rules[record.rule].captureNames) }
         let path = record.input.change.path
         let operation = record.input.change.operation
-        // By index: a rule is large, and a copy of it would be retained part by part.
         var isMatched = false
         matcher.forEachMatch(path) { offset in
             let index = first + offset
-            guard let captures = rules[index].captures(in: path) else {
-                flow.note(stage, line: rules[index].line, record, .excluded)
+            let rule = rules[index]
+            guard let captures = rule.captures(in: path) else {
+                flow.note(stage, line: rule.line, record, .excluded)
                 return true
             }
             isMatched = true
-            if !rules[index].addresses(flow.sink) {
-                flow.note(stage, line: rules[index].line, record, .notAddressed)
+            if !rule.addresses(flow.sink) {
+                flow.note(stage, line: rule.line, record, .notAddressed)
                 flow.result.add(.dropped(.notAddressed))
-            } else if !rules[index].operations.contains(operation) {
-                flow.note(stage, line: rules[index].line, record, .operation)
+            } else if !rule.operations.contains(operation) {
+                flow.note(stage, line: rule.line, record, .operation)
                 flow.result.add(.dropped(.operation))
-            } else if rules[index].continues {
+            } else if rule.continues {
                 var copy = record
                 apply(rule: index, captures, &copy, stage, &flow)
             } else {
                 apply(rule: index, captures, &record, stage, &flow)
             }
-            return rules[index].continues
+            return rule.continues
         }
         if !isMatched { flow.note(stage, record, .noRule) }
     }
@@ -142,13 +142,14 @@ public struct Mapper: Sendable {
     ) {
         record.input.captures = captures
         record.rule = index
+        let rule = rules[index]
         func note(_ record: borrowing Record) {
             guard flow.steps != nil else { return }
-            let event = record.isFiltered ? MappingStep.Event.filtered : .applied(rules[index].captureNames)
-            flow.note(stage, line: rules[index].line, record, event)
+            let event = record.isFiltered ? MappingStep.Event.filtered : .applied(rule.captureNames)
+            flow.note(stage, line: rule.line, record, event)
         }
         do {
-            let several = try rules[index].apply(&record)
+            let several = try rule.apply(&record)
             guard let several else {
                 note(record)
                 return run(&record, from: stage + 1, &flow)

@@ -34,6 +34,6 @@ public struct MappingStep: Sendable, Hashable {
         guard case .applied(let names) = event else { return }
         captures = zip(names, record.input.captures).map { Field(name: $0, value: Bytes($1.utf8)) }
         value = record.input.value?.textBytes
-        fields = record.fields
+        fields = record.fields?.fields
     }
 }

@@ -28,7 +28,7 @@ struct CommandEncoder {
     }
 
     /// The stream entries of a change, each with the ID that it takes.
-    func forEachEntry(of change: MappedChange, floor: UInt16, _ body: (Bytes, StreamID, [Field]) -> Void) {
+    func forEachEntry(of change: MappedChange, floor: UInt16, _ body: (Bytes, StreamID, FieldList) -> Void) {
         var entries: [(key: Bytes, count: UInt64)] = []
         for case .streamAdd(let key, let fields) in change.writes {
             // The fan-out index counts this change's entries in the same stream.
@@ -107,16 +107,16 @@ struct CommandEncoder {
 
     /// Gives a hash that has these fields, as far as we know, their new values. `HLEN` answers their number where it has
     /// no other.
-    func appendUpdate(ofHash key: Bytes, _ fields: [Field], to batch: inout RedisCommandBatch) {
+    func appendUpdate(ofHash key: Bytes, _ fields: FieldList, to batch: inout RedisCommandBatch) {
         appendHSET(key, fields, to: &batch)
         begin("HLEN", 2, key, &batch)
     }
 
-    private func appendHSET(_ key: Bytes, _ fields: [Field], to batch: inout RedisCommandBatch) {
+    private func appendHSET(_ key: Bytes, _ fields: FieldList, to batch: inout RedisCommandBatch) {
         begin("HSET", 2 + 2 * fields.count, key, &batch)
-        for field in fields {
-            batch.add(field.name)
-            batch.add(field.value)
+        fields.forEachBytes { name, value in
+            batch.add(name)
+            batch.add(value)
         }
     }
 
@@ -130,7 +130,7 @@ struct CommandEncoder {
     ///
     /// - Parameter mustExist: without the stream nothing is added, and the answer is null.
     func append(
-        _ key: Bytes, _ id: StreamID, _ fields: [Field], mustExist: Bool = false,
+        _ key: Bytes, _ id: StreamID, _ fields: FieldList, mustExist: Bool = false,
         to batch: inout RedisCommandBatch
     ) {
         let trimArguments =
@@ -153,9 +153,9 @@ struct CommandEncoder {
             batch.add(minimum.text)
         }
         batch.add(usesServerIDs ? "*" : id.text)
-        for field in fields {
-            batch.add(field.name)
-            batch.add(field.value)
+        fields.forEachBytes { name, value in
+            batch.add(name)
+            batch.add(value)
         }
     }
 }

@@ -62,7 +62,7 @@ import Testing
             let list = fields.sorted { $0.key < $1.key }.map {
                 Field(name: $0.key, value: Bytes($0.value.utf8))
             }
-            change.writes = [.streamAdd(key: [1], fields: list)]
+            change.writes = [.streamAdd(key: [1], fields: FieldList(list))]
             return change
         }
         #expect(offsets(gates.take(entry(0, "x"), at: start)) == [0])

@@ -68,9 +68,9 @@ extension SinkWrite {
     /// As a person would type it.
     var text: String {
         switch self {
-        case .streamAdd(let key, let fields): "XADD \(show(key)) \(show(fields))"
+        case .streamAdd(let key, let fields): "XADD \(show(key)) \(show(fields.fields))"
         case .setString(let key, let value): "SET \(show(key)) '\(show(value))'"
-        case .replaceHash(let key, let fields): "HASH \(show(key)) \(show(fields))"
+        case .replaceHash(let key, let fields): "HASH \(show(key)) \(show(fields.fields))"
         case .setHashField(let key, let field, let value): "HSET \(show(key)) \(show(field))='\(show(value))'"
         case .removeHashField(let key, let field): "HDEL \(show(key)) \(show(field))"
         case .addMember(let key, let member): "SADD \(show(key)) \(show(member))"

@@ -71,11 +71,17 @@ import Testing
         let created = try writes("quickstart", .create, "/app/a", "1")
         #expect(created[0] == .writes([.setString(key: bytes("zk:/app/a"), value: bytes("1"))]))
         #expect(
-            created[1] == .writes([.streamAdd(key: bytes("zk:changes"), fields: entry("c", "/app/a", "1"))]))
+            created[1]
+                == .writes([
+                    .streamAdd(key: bytes("zk:changes"), fields: FieldList(entry("c", "/app/a", "1")))
+                ]))
         let deleted = try writes("quickstart", .delete, "/app/a", nil)
         #expect(deleted[0] == .writes([.deleteKey(key: bytes("zk:/app/a"))]))
         #expect(
-            deleted[1] == .writes([.streamAdd(key: bytes("zk:changes"), fields: entry("d", "/app/a", nil))]))
+            deleted[1]
+                == .writes([
+                    .streamAdd(key: bytes("zk:changes"), fields: FieldList(entry("d", "/app/a", nil)))
+                ]))
         #expect(try definition("quickstart").source.exclude.map(\.text) == ["/zookeeper"])
     }
 
@@ -105,7 +111,8 @@ import Testing
             ("service", "orders"), ("instance", "7f3a"), ("address", "10.0.0.5"), ("port", "8080"),
             ("type", "DYNAMIC"), ("registered_ms", "1700000000000"),
         ].map { Field(name: $0, value: bytes($1)) }
-        #expect(created[0] == .writes([.replaceHash(key: bytes("svc:orders:7f3a"), fields: fields)]))
+        #expect(
+            created[0] == .writes([.replaceHash(key: bytes("svc:orders:7f3a"), fields: FieldList(fields))]))
         #expect(created[1] == .writes([.addMember(key: bytes("svc:orders"), member: bytes("7f3a"))]))
         let deleted = try writes("service-registry", .delete, "/services/orders/7f3a", nil)
         #expect(deleted[0] == .writes([.deleteKey(key: bytes("svc:orders:7f3a"))]))
@@ -121,13 +128,14 @@ import Testing
         #expect(joined[0] == .writes([.addMember(key: bytes("cluster:members"), member: bytes("node-2"))]))
         let member = Field(name: "member", value: bytes("node-2"))
         let fields = entry("c", path, nil) + [member, Field(name: "data", value: bytes("10.0.0.2:7000"))]
-        #expect(joined[1] == .writes([.streamAdd(key: bytes("cluster:events"), fields: fields)]))
+        #expect(joined[1] == .writes([.streamAdd(key: bytes("cluster:events"), fields: FieldList(fields))]))
         let left = try writes("cluster-membership", .delete, path, nil)
         #expect(left[0] == .writes([.removeMember(key: bytes("cluster:members"), member: bytes("node-2"))]))
         #expect(
             left[1]
                 == .writes([
-                    .streamAdd(key: bytes("cluster:events"), fields: entry("d", path, nil) + [member])
+                    .streamAdd(
+                        key: bytes("cluster:events"), fields: FieldList(entry("d", path, nil) + [member]))
                 ]))
         #expect(
             try writes("cluster-membership", .update, path, "x")
@@ -137,7 +145,11 @@ import Testing
     @Test func auditStreamKeepsEverythingAndStopsRatherThanSkip() throws {
         #expect(
             try writes("audit-stream", .update, "/a", "1")
-                == [.writes([.streamAdd(key: bytes("audit:zookeeper"), fields: entry("u", "/a", "1"))])])
+                == [
+                    .writes([
+                        .streamAdd(key: bytes("audit:zookeeper"), fields: FieldList(entry("u", "/a", "1")))
+                    ])
+                ])
         let definition = try definition("audit-stream")
         #expect(definition.onError == .stop)
         #expect(definition.sinks[0].specification.write == .stream(StreamOptions(id: .offset, trim: nil)))

@@ -203,7 +203,7 @@ import Testing
             let owner = try servers.owner(of: HashSlot(of: "h").number)
             var offset: Int64 = 0
             func deliver(_ names: String...) async throws -> String {
-                let fields = names.map { Field(name: $0, value: bytes("\(offset)")) }
+                let fields = FieldList(names.map { Field(name: $0, value: bytes("\(offset)")) })
                 let change = ClusterDriver.change(offset, .replaceHash(key: bytes("h"), fields: fields))
                 let batch = MappedBatch(
                     offsets: offset..<offset + 1, changes: [change], settled: .none, generation: 0)
@@ -262,7 +262,7 @@ import Testing
             _ = try await driver.sink.start(driver.context())
             try servers.owner(of: HashSlot(of: "{a}list").number).cli("LPUSH", "{a}list", "x")
             func entry(_ offset: Int64, _ key: String, fields: Int = 1) -> MappedChange {
-                let fields = (0..<fields).map { Field(name: "f\($0)", value: bytes("v")) }
+                let fields = FieldList((0..<fields).map { Field(name: "f\($0)", value: bytes("v")) })
                 return ClusterDriver.change(offset, .streamAdd(key: bytes(key), fields: fields))
             }
             let changes = [

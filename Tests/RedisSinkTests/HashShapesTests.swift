@@ -8,7 +8,7 @@ struct HashShapesTests {
     private func known(_ hashes: (key: String, names: [String])...) -> [Bool] {
         var shapes = HashShapes()
         return hashes.map { hash in
-            shapes.remember(Bytes(hash.key.utf8), hash.names.map { Field(name: $0, value: [1]) })
+            shapes.remember(Bytes(hash.key.utf8), FieldList(hash.names.map { Field(name: $0, value: [1]) }))
         }
     }
 
@@ -20,7 +20,7 @@ struct HashShapesTests {
 
     @Test func aHashThatIsForgottenIsNotKnown() {
         var shapes = HashShapes()
-        let fields = [Field(name: "a", value: [])]
+        let fields: FieldList = [Field(name: "a", value: [])]
         _ = shapes.remember([1], fields)
         shapes.forget([1])
         let isKnown = shapes.remember([1], fields)

@@ -21,7 +21,7 @@ import Testing
     private func batch(_ offsets: [Int64], letters: [Int64] = []) -> MappedBatch {
         let changes = offsets.map { offset in
             let value = Bytes("\(offset)".utf8)
-            let fields = [Field(name: letters.isEmpty ? "n" : "replayed_offset", value: value)]
+            let fields: FieldList = [Field(name: letters.isEmpty ? "n" : "replayed_offset", value: value)]
             return MappedChange(
                 Change(operation: .update, path: "/a", data: [], zxid: Zxid(offset), timestamp: 1),
                 offset: offset, generation: 0,

@@ -289,8 +289,8 @@ extension SinkWrite {
     fileprivate func markedAsReplay(of offset: Int64) -> SinkWrite {
         guard case .streamAdd(let key, let fields) = self else { return self }
         let name = Bytes("replayed_offset".utf8)
-        return .streamAdd(
-            key: key,
-            fields: fields.filter { $0.name != name } + [Field(name: name, value: Bytes("\(offset)".utf8))])
+        let marked =
+            fields.fields.filter { $0.name != name } + [Field(name: name, value: Bytes("\(offset)".utf8))]
+        return .streamAdd(key: key, fields: FieldList(marked))
     }
 }

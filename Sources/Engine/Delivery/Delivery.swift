@@ -29,6 +29,7 @@ struct Delivery: Sendable {
         var position = try await sink.start(context)
         progress.confirmed.set(position)
         try await feed.seek(to: position)
+        await feed.setWidth(sink.width())
         logger.info("delivery starts", metadata: ["sink": "\(name)", "offset": "\(position)"])
         var prepared: DeliveryFeed.Portion?
         // The oldest change that was held back when the last portion was made.

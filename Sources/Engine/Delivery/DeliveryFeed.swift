@@ -13,8 +13,9 @@ actor DeliveryFeed {
     private let sinkIndex: Int
     private let sinkName: String
     private var reader: LogReader?
-    /// Mapped and not yet handed out.
-    private var queue: ArraySlice<FeedItem> = []
+    /// What was read last, and how much of it was handed out. `nil`: all of it.
+    private var batch: RecordBatch?
+    private var cursor = RecordBatch.Cursor()
     private var settled = Zxid.none
     private var gap: Range<Int64>?
     private var gates: ChangeGates
@@ -24,10 +25,19 @@ actor DeliveryFeed {
     private var position: Int64 = 0
     private var generation: UInt16 = 0
 
-    /// What becomes of one offset: writes (often none), or the reason why there are none.
-    private struct FeedItem {
-        var mapped: MappedChange
-        var failure: String?
+    /// What becomes of some offsets. Changes are mapped into what a sink gets, since each copy of one costs.
+    private struct Stretch {
+        var start: Int64 = -1
+        var end: Int64 = -1
+        var generation: UInt16 = 0
+        var changes: [MappedChange] = []
+        var failures: [Rejection] = []
+        var bytesRead = 0
+        var bytesWritten = 0
+
+        func isFull(_ changes: Int64, _ bytes: Int) -> Bool {
+            end - start >= changes || max(bytesRead, bytesWritten) >= bytes
+        }
     }
 
     /// A batch for the sink and the changes that no rule could map.
@@ -40,9 +50,13 @@ actor DeliveryFeed {
         var heldBack: Int64?
     }
 
-    /// Changes handed out at once: a transaction that keeps a Redis for a few milliseconds.
+    /// Changes handed out at once for each server: a transaction that keeps a Redis for a few milliseconds.
     private static let portionChanges: Int64 = 2000
     private static let portionBytes = 1 << 20
+
+    /// Servers that share a portion.
+    private var width: Int64 = 1
+    private static let widest = 8
 
     init(
         directory: FilePath, mapper: Mapper, sinkIndex: Int, sinkName: String, stateful: [StatefulStage] = [],
@@ -56,9 +70,12 @@ actor DeliveryFeed {
         self.sinkName = sinkName
     }
 
+    /// How many servers share a portion.
+    func setWidth(_ servers: Int) { width = Int64(max(1, min(servers, DeliveryFeed.widest))) }
+
     /// The next call of `next` begins at `offset`.
     func seek(to offset: Int64) throws(PipelineError) {
-        queue = []
+        batch = nil
         gap = nil
         gates.clear()
         position = offset
@@ -107,94 +124,84 @@ actor DeliveryFeed {
     ///
     /// - Parameter isLast: nothing more is to come: where there is no further stretch, nothing is held back.
     func next(below limit: Int64, isLast: Bool = false) throws(PipelineError) -> Portion? {
-        if queue.isEmpty {
-            do {
-                try fill(below: limit)
-            } catch let error as LogError {
-                throw PipelineError(log: error)
-            } catch {
-                throw (error as? PipelineError) ?? .failed("\(error)")
-            }
+        let stretch: Stretch
+        do {
+            stretch = try self.stretch(below: limit)
+        } catch let error as LogError {
+            throw PipelineError(log: error)
+        } catch {
+            throw (error as? PipelineError) ?? .failed("\(error)")
         }
         let now = ContinuousClock.now
         let held = gates.oldestHeld
-        var changes = gates.release(isLast && queue.isEmpty, at: now)
-        let isReleased = !changes.isEmpty || gates.oldestHeld != held
-        // Offsets that a repair has found gone, or records of types that nobody delivers, are behind us.
-        let last = selection?.offsets.upperBound ?? .max
-        let passed = queue.isEmpty ? max(position, min(reader?.nextOffset ?? 0, last)) : position
-        guard let start = queue.first?.mapped.offset ?? (isReleased || passed > position ? position : nil)
-        else { return remainder() }
-        var failures: [Rejection] = []
-        var bytes = changes.reduce(0) { $0 + $1.byteCount }
-        var end = passed > position ? passed : start
-        let most = selection?.portionChanges ?? DeliveryFeed.portionChanges
-        while let item = queue.first, end - start < most,
-            bytes < DeliveryFeed.portionBytes
-        {
-            queue.removeFirst()
-            end = item.mapped.offset + 1
-            generation = item.mapped.generation
-            if let reason = item.failure {
-                bytes += 256 + item.mapped.change.path.utf8.count + (item.mapped.change.data?.count ?? 0)
-                failures.append(Rejection(item.mapped, reason: reason))
-            } else if !item.mapped.writes.isEmpty {
-                guard !gates.isEmpty else {
-                    bytes += item.mapped.writes.reduce(0) { $0 + $1.byteCount }
-                    changes.append(item.mapped)
-                    continue
-                }
-                for change in gates.take(item.mapped, at: now) {
-                    bytes += change.writes.reduce(0) { $0 + $1.byteCount }
-                    changes.append(change)
-                }
-            }
+        var changes = gates.release(isLast && stretch.start < 0, at: now)
+        guard stretch.start >= 0 else {
+            // Offsets that a repair has found gone, or records of types that nobody delivers, are behind us.
+            let end = max(position, min(reader?.nextOffset ?? 0, selection?.offsets.upperBound ?? .max))
+            let isReleased = !changes.isEmpty || gates.oldestHeld != held
+            guard isReleased || end > position else { return remainder() }
+            return portion(position..<end, changes)
         }
-        position = end
-        let batch = MappedBatch(
-            offsets: start..<end, changes: changes, settled: queue.isEmpty ? settled : .none,
-            generation: generation)
+        generation = stretch.generation
+        if gates.isEmpty {
+            changes = stretch.changes
+        } else {
+            for change in stretch.changes { changes += gates.take(change, at: now) }
+        }
+        return portion(stretch.start..<stretch.end, changes, stretch.failures)
+    }
+
+    private func portion(
+        _ offsets: Range<Int64>, _ changes: [MappedChange], _ failures: [Rejection] = []
+    ) -> Portion {
+        position = offsets.upperBound
         defer { gap = nil }
+        let batch = MappedBatch(
+            offsets: offsets, changes: changes, settled: batch == nil ? settled : .none,
+            generation: generation)
         return Portion(batch: batch, failures: failures, gap: gap, heldBack: gates.oldestHeld)
     }
 
     /// The end of a replay's stretch, where the log has nothing there: a repair has taken it out, or retention.
     private func remainder() -> Portion? {
         guard let end = selection?.offsets.upperBound, position < end || gap != nil else { return nil }
-        defer {
-            position = end
-            gap = nil
-        }
-        let batch = MappedBatch(
-            offsets: min(position, end)..<end, changes: [], settled: .none, generation: generation)
-        return Portion(batch: batch, failures: [], gap: gap, heldBack: gates.oldestHeld)
+        return portion(min(position, end)..<end, [])
     }
 
-    /// Reads batches of the log until a portion is full or the limit is reached.
-    private func fill(below limit: Int64) throws {
-        var items: [FeedItem] = []
-        var bytes = 0
+    /// Reads and maps until a portion is full or the limit is reached; no more, so that a sink writes one portion while
+    /// the next is made. It starts at -1 where there is nothing.
+    private func stretch(below limit: Int64) throws -> Stretch {
+        var stretch = Stretch()
+        let changes = selection?.portionChanges ?? width * DeliveryFeed.portionChanges
+        let bytes = Int(width) * DeliveryFeed.portionBytes
         // A replay may end inside a batch.
         let limit = selection == nil ? limit : .max
         let end = selection?.offsets.upperBound ?? .max
-        while items.count < Int(DeliveryFeed.portionChanges), bytes < DeliveryFeed.portionBytes,
-            reader?.nextOffset ?? end < end, let batch = try read(below: limit)
-        {
+        while !stretch.isFull(changes, bytes) {
+            if batch == nil {
+                guard reader?.nextOffset ?? end < end else { break }
+                batch = try read(below: limit)
+                cursor = RecordBatch.Cursor()
+            }
+            guard let batch else { break }
             do {
-                try batch.forEach { record in
-                    guard record.type == RecordType.change, record.offset < end else { return }
+                let isOver = try batch.forEach(from: &cursor) { record in
+                    guard record.type == RecordType.change, record.offset < end else { return true }
+                    stretch.bytesRead += record.payload.count
                     let change = try ChangeCodec.decode(record.payload)
-                    bytes += record.payload.count
-                    items.append(try map(change, offset: record.offset, generation: batch.generation))
+                    try map(change, record.offset, batch.generation, into: &stretch)
+                    return !stretch.isFull(changes, bytes)
                 }
+                guard isOver else { break }
             } catch let error as ChangeCodecError {
                 throw LogError(
                     code: .corrupt, message: "a record of the batch at offset \(batch.baseOffset): \(error)",
                     file: directory.string)
             }
             if let position = try? CapturePosition(decoding: batch.position) { settled = position.settled }
+            self.batch = nil
         }
-        queue = items[...]
+        return stretch
     }
 
     private func read(below limit: Int64) throws(LogError) -> RecordBatch? {
@@ -209,21 +216,29 @@ actor DeliveryFeed {
     }
 
     /// Throws `PipelineError.unavailable` where what a rule needs is missing.
-    private func map(_ change: Change, offset: Int64, generation: UInt16) throws(PipelineError) -> FeedItem {
-        var mapped = MappedChange(change, offset: offset, generation: generation, writes: [])
-        if let only = change.onlyFor, only != sinkName { return FeedItem(mapped: mapped) }
-        if let selection, !selection.contains(change, offset: offset) { return FeedItem(mapped: mapped) }
+    private func map(
+        _ change: consuming Change, _ offset: Int64, _ generation: UInt16, into stretch: inout Stretch
+    ) throws(PipelineError) {
+        if stretch.start < 0 { stretch.start = offset }
+        stretch.end = offset + 1
+        stretch.generation = generation
+        if let only = change.onlyFor, only != sinkName { return }
+        if let selection, !selection.contains(change, offset: offset) { return }
         switch mapper.map(change, offset: offset, sink: sinkIndex) {
         case .writes(let writes):
-            mapped.writes = selection.map { $0.prefixed(writes) } ?? writes
+            let writes = selection.map { $0.prefixed(writes) } ?? writes
+            stretch.bytesWritten += writes.reduce(0) { $0 + $1.byteCount }
+            stretch.changes.append(
+                MappedChange(change, offset: offset, generation: generation, writes: writes))
         case .dropped:
             break
         case .failed(let error) where error.code == .unavailable:
             throw .unavailable("\(error)")
         case .failed(let error):
-            return FeedItem(mapped: mapped, failure: "\(error)")
+            stretch.bytesWritten += 256 + change.path.utf8.count + (change.data?.count ?? 0)
+            let mapped = MappedChange(change, offset: offset, generation: generation, writes: [])
+            stretch.failures.append(Rejection(mapped, reason: "\(error)"))
         }
-        return FeedItem(mapped: mapped)
     }
 }
 
@@ -232,7 +247,7 @@ extension SinkWrite {
     var byteCount: Int {
         switch self {
         case .streamAdd(let key, let fields), .replaceHash(let key, let fields):
-            fields.reduce(key.count + 32) { $0 + $1.name.count + $1.value.count + 16 }
+            key.count + 32 + fields.byteCount + 16 * fields.count
         case .setString(let key, let value): key.count + value.count + 32
         case .setHashField(let key, let field, let value): key.count + field.count + value.count + 32
         case .removeHashField(let key, let field): key.count + field.count + 32

@@ -22,6 +22,7 @@ struct RestoringSink: ChangeSink {
         }
     }
 
+    func width() async -> Int { await sink.width() }
     func confirm(_ offset: Int64) async {}
     func idle() async throws -> Int64? { nil }
     func reset(to offset: Int64) async throws {}

@@ -227,7 +227,7 @@ extension SinkWrite {
         case .setString(let key, let value): return (SinkItem(kind: kind, key: key), .value(value), nil)
         case .replaceHash(let key, let fields):
             // Of two fields of one name the later stands.
-            let contents = Dictionary(fields.map { ($0.name, Optional($0.value)) }) { $1 }
+            let contents = Dictionary(fields.fields.map { ($0.name, Optional($0.value)) }) { $1 }
             return (SinkItem(kind: kind, key: key), .fields(contents), nil)
         case .deleteKey(let key): return (SinkItem(kind: kind, key: key), .absent, nil)
         case .setHashField(let key, let part, let value), .addScoredMember(let key, let part, let value):

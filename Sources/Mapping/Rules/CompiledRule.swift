@@ -7,7 +7,7 @@ struct Record {
     /// Index of the rule that it has come from; -1: none.
     var rule = -1
     /// What `set` of the last rule has built; `nil`: the value is what goes to the sinks.
-    var fields: [Field]?
+    var fields: FieldList?
     /// It has come to a filter that let nothing through: what it wrote before goes.
     var isFiltered = false
 
@@ -23,8 +23,8 @@ struct Record {
     }
 }
 
-/// A rule ready to be applied.
-struct CompiledRule: Sendable {
+/// A rule ready to be applied. A class, since a copy of so many parts would retain each of them, for every change.
+final class CompiledRule: Sendable {
     private let pattern: PathPattern
     private let excluded: [PathPattern]
     /// Whether later rules may match, too.
@@ -137,14 +137,16 @@ struct CompiledRule: Sendable {
     }
 
     private func fields(_ set: [CompiledField], _ record: borrowing Record) throws(CompiledSink.Failure)
-        -> [Field]
+        -> FieldList
     {
-        var fields: [Field] = []
-        fields.reserveCapacity(set.count)
+        var fields = FieldList()
+        fields.reserveCapacity(fields: set.count, bytes: 32 * set.count)
         let hasNoValue = record.input.value == nil
         for index in set.indices where !(hasNoValue && set[index].needsValue) {
             do {
-                fields.append(Field(name: set[index].nameBytes, value: try set[index].render(record.input)))
+                try fields.append(set[index].nameBytes) { bytes throws(MappingFault) in
+                    try set[index].append(to: &bytes, from: record.input)
+                }
             } catch {
                 // Of a deleted node not even {ephemeral} may be known.
                 if hasNoValue, case .missing = error { continue }

@@ -24,15 +24,16 @@ struct CompiledField: Sendable {
         }
     }
 
-    func render(_ input: borrowing MappingInput) throws(MappingFault) -> Bytes {
+    /// Appends its text; where it throws, a part of it may be there.
+    func append(to bytes: inout Bytes, from input: borrowing MappingInput) throws(MappingFault) {
         switch source {
-        case .template(let template): try template.render(input)
+        case .template(let template): try template.append(to: &bytes, from: input)
         case .cast(let reference, let type, let fallback):
-            try cast(input, reference, type, fallback).textBytes
+            try cast(input, reference, type, fallback).appendText(to: &bytes)
         }
     }
 
-    /// As `render`, but numbers, objects and the like stay what they are.
+    /// Its value: numbers, objects and the like stay what they are.
     func evaluate(_ input: borrowing MappingInput) throws(MappingFault) -> Value {
         switch source {
         case .template(let template): try template.evaluate(input)

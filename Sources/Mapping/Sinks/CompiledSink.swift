@@ -11,8 +11,8 @@ struct TransformSink: Sendable {
     }
 }
 
-/// A sink ready to be written to by one rule.
-struct CompiledSink: Sendable {
+/// A sink ready to be written to by one rule. A class, as `CompiledRule` is.
+final class CompiledSink: Sendable {
     private let write: WriteKind
     private let onDelete: DeletePolicy
     private let key: CompiledTemplate
@@ -74,7 +74,7 @@ struct CompiledSink: Sendable {
     }
 
     /// What a change that is no delete becomes. `set`: the fields of the rule; `nil` where it has none.
-    private func upsert(_ input: borrowing MappingInput, set: [Field]?) throws(Failure) -> SinkWrite {
+    private func upsert(_ input: borrowing MappingInput, set: FieldList?) throws(Failure) -> SinkWrite {
         if case .stdout = write { return .envelope }
         let key = try render(key, "key", input)
         switch write {
@@ -137,7 +137,7 @@ struct CompiledSink: Sendable {
         return .expiring(write, milliseconds: milliseconds)
     }
 
-    private func entry(_ input: borrowing MappingInput, _ set: [Field]?) -> [Field] {
+    private func entry(_ input: borrowing MappingInput, _ set: FieldList?) -> FieldList {
         StreamEntry.fields(of: input, set: set, envelope: envelope)
     }
 
@@ -167,14 +167,16 @@ struct CompiledSink: Sendable {
 
     /// The members of an object in the order of their names, without those that are null.
     /// Data of other kinds: the one field `data`. None where there is no data to decode.
-    private func hashFields(_ input: borrowing MappingInput) throws(Failure) -> [Field] {
+    private func hashFields(_ input: borrowing MappingInput) throws(Failure) -> FieldList {
         switch input.value {
         case nil, .null?:
             return []
         case .object(let members)?:
-            return members.members.compactMap { member in
-                member.value == .null ? nil : Field(name: member.name, value: member.value.textBytes)
+            var fields = FieldList()
+            for member in members.members where member.value != .null {
+                fields.append(Bytes(member.name.utf8)) { member.value.appendText(to: &$0) }
             }
+            return fields
         case .some(let value) where expectsObject:
             let reason = "a hash without set: is made of an object's members, but the data is \(value.kind)"
             throw Failure(field: nil, fault: .wrongShape(reason))

@@ -17,12 +17,12 @@ public struct Field: Sendable, Hashable {
 }
 
 /// What a sink is asked to write for one change, in the terms of the store and without its protocol.
-public indirect enum SinkWrite: Sendable, Hashable {
+public enum SinkWrite: Sendable, Hashable {
     /// Appends an entry; the sink chooses its ID from the offset.
-    case streamAdd(key: Bytes, fields: [Field])
+    case streamAdd(key: Bytes, fields: FieldList)
     case setString(key: Bytes, value: Bytes)
     /// Replaces the whole hash in one step (DEL and HSET together); `fields` is never empty.
-    case replaceHash(key: Bytes, fields: [Field])
+    case replaceHash(key: Bytes, fields: FieldList)
     case setHashField(key: Bytes, field: Bytes, value: Bytes)
     case removeHashField(key: Bytes, field: Bytes)
     case addMember(key: Bytes, member: Bytes)
@@ -35,7 +35,7 @@ public indirect enum SinkWrite: Sendable, Hashable {
     case removeListItem(key: Bytes, item: Bytes)
     case deleteKey(key: Bytes)
     /// A write of a key that the store forgets after so many milliseconds; `nil`: when it would have without the write.
-    case expiring(SinkWrite, milliseconds: Int64?)
+    indirect case expiring(SinkWrite, milliseconds: Int64?)
     /// Removes what the znode wrote before, under a name that only the sink remembers.
     case release
     /// The change itself as one JSON line (`write: stdout`): the caller builds the envelope.

@@ -129,6 +129,12 @@ struct CompiledTemplate: Sendable {
 
     func render(_ input: borrowing MappingInput) throws(MappingFault) -> Bytes {
         var bytes: Bytes = []
+        try append(to: &bytes, from: input)
+        return bytes
+    }
+
+    /// Appends its text; where it throws, a part of it may be there.
+    func append(to bytes: inout Bytes, from input: borrowing MappingInput) throws(MappingFault) {
         for part in parts {
             switch part {
             case .literal(let literal):
@@ -141,7 +147,6 @@ struct CompiledTemplate: Sendable {
                 bytes.append(contentsOf: try CompiledTemplate.filtered(reference, filters, input).utf8)
             }
         }
-        return bytes
     }
 
     /// The value itself where the template is a lone reference, text otherwise.

@@ -31,9 +31,9 @@ public struct WriteForm: Sendable, Hashable, CustomStringConvertible {
 
     public init(_ write: SinkWrite) {
         switch write {
-        case .streamAdd(let key, let fields): self.init(.entry, key: key, fields: fields)
+        case .streamAdd(let key, let fields): self.init(.entry, key: key, fields: fields.fields)
         case .setString(let key, let value): self.init(.string, key: key, text: value)
-        case .replaceHash(let key, let fields): self.init(.hash, key: key, fields: fields)
+        case .replaceHash(let key, let fields): self.init(.hash, key: key, fields: fields.fields)
         case .setHashField(let key, let name, let value):
             self.init(.setField, key: key, fields: [Field(name: name, value: value)])
         case .removeHashField(let key, let name): self.init(.removeField, key: key, text: name)

@@ -26,12 +26,23 @@ public struct ClusterTopology: Sendable, Equatable {
     init(owners: [Node?], replicas: [RedisEndpoint.Address: [Node]]) {
         // Where two nodes have one address, the first one's id stands for both.
         var nodes: [RedisEndpoint.Address: Node] = [:]
-        for case let node? in owners where nodes[node.address] == nil { nodes[node.address] = node }
+        // Slots come in long ranges: most have the owner of the one before.
+        var last: Node?
+        for owner in owners where owner != last {
+            last = owner
+            if let owner, nodes[owner.address] == nil { nodes[owner.address] = owner }
+        }
         masters = nodes.values.sorted { $0.address.description < $1.address.description }
         var positions: [RedisEndpoint.Address: UInt16] = [:]
         for (position, node) in masters.enumerated() { positions[node.address] = UInt16(position) }
-        self.owners = owners.map { node in
-            node.flatMap { positions[$0.address] } ?? ClusterTopology.nobody
+        last = nil
+        var position = ClusterTopology.nobody
+        self.owners = owners.map { owner in
+            if owner != last {
+                last = owner
+                position = owner.flatMap { positions[$0.address] } ?? ClusterTopology.nobody
+            }
+            return position
         }
         replicasByMaster = replicas.filter { positions[$0.key] != nil && !$0.value.isEmpty }
             .mapValues { $0.sorted { $0.address.description < $1.address.description } }

@@ -66,20 +66,39 @@ public struct RedisCommandBatch: Sendable {
     ///
     /// - Precondition: the command lacks an argument.
     public mutating func add(_ bytes: [UInt8]) {
-        bytes.withUnsafeBytes { addArgument($0) }
+        bytes.withUnsafeBytes { add($0) }
+    }
+
+    /// Adds an argument to the command that was begun, and copies its bytes.
+    ///
+    /// - Precondition: the command lacks an argument.
+    public mutating func add(_ bytes: UnsafeRawBufferPointer) {
+        takeArgument()
+        let digits = UInt64(bytes.count).decimalDigitCount
+        // `$` length CRLF bytes CRLF
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: bytes.count + digits + 5) { output in
+            output[0] = UInt8(ascii: "$")
+            write(UInt64(bytes.count), digits: digits, to: output, endingAt: 1 + digits)
+            let start = endLine(output, at: 1 + digits)
+            // Not by a slice of the output, which costs more than most arguments.
+            if let target = output.baseAddress, let source = bytes.baseAddress {
+                (target + start).copyMemory(from: source, byteCount: bytes.count)
+            }
+            return endLine(output, at: start + bytes.count)
+        }
     }
 
     /// Adds an argument, in UTF-8.
     public mutating func add(_ string: String) {
         let added: Void? = string.utf8.withContiguousStorageIfAvailable {
-            addArgument(UnsafeRawBufferPointer($0))
+            add(UnsafeRawBufferPointer($0))
         }
         if added == nil { add(Array(string.utf8)) }
     }
 
     /// Adds an argument, in UTF-8.
     public mutating func add(_ string: StaticString) {
-        string.withUTF8Buffer { addArgument(UnsafeRawBufferPointer($0)) }
+        string.withUTF8Buffer { add(UnsafeRawBufferPointer($0)) }
     }
 
     /// Adds an argument, in decimal digits.
@@ -98,22 +117,6 @@ public struct RedisCommandBatch: Sendable {
     private mutating func takeArgument() {
         precondition(missing > 0, "more arguments than announced")
         missing -= 1
-    }
-
-    private mutating func addArgument(_ bytes: UnsafeRawBufferPointer) {
-        takeArgument()
-        let digits = UInt64(bytes.count).decimalDigitCount
-        // `$` length CRLF bytes CRLF
-        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: bytes.count + digits + 5) { output in
-            output[0] = UInt8(ascii: "$")
-            write(UInt64(bytes.count), digits: digits, to: output, endingAt: 1 + digits)
-            let start = endLine(output, at: 1 + digits)
-            // Not by a slice of the output, which costs more than most arguments.
-            if let target = output.baseAddress, let source = bytes.baseAddress {
-                (target + start).copyMemory(from: source, byteCount: bytes.count)
-            }
-            return endLine(output, at: start + bytes.count)
-        }
     }
 
     private mutating func writeLine(_ type: UInt8, _ length: Int) {

@@ -91,7 +91,8 @@ struct ClusterWork {
     mutating func plan(ahead: [Int64]?) {
         isPlanned = true
         var byThing: [Thing: Int] = [:]
-        var bySlot: [HashSlot: Int] = [:]
+        // Of streams; a table that is asked for each entry.
+        var bySlot: [Int32] = []
         if batch.changes.first?.writes.first?.isStreamEntry == false {
             byThing.reserveCapacity(batch.changes.count)
             units.reserveCapacity(batch.changes.count)
@@ -104,13 +105,14 @@ struct ClusterWork {
                 if let ahead, !batch.isReplay, batch.changes[change].offset < ahead[slot.number] { continue }
                 let index = WriteIndex(change: change, write: write)
                 if batch.changes[change].writes[write].isStreamEntry {
-                    let unit = bySlot[slot] ?? units.count
-                    if unit == units.count {
-                        bySlot[slot] = unit
+                    if bySlot.isEmpty { bySlot = [Int32](repeating: -1, count: HashSlot.count) }
+                    guard bySlot[slot.number] >= 0 else {
+                        bySlot[slot.number] = Int32(units.count)
                         units.append(Unit(slot: slot, writes: WriteList(index)))
-                        units[unit].streams.append(key)
+                        units[units.count - 1].streams.append(key)
                         continue
                     }
+                    let unit = Int(bySlot[slot.number])
                     units[unit].writes.append(index)
                     if !units[unit].streams.contains(key) {
                         units[unit].streams.append(key)

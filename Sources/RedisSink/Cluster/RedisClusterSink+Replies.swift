@@ -224,7 +224,7 @@ extension RedisClusterError.Code {
 
 extension RESPValue {
     /// An answer to one command, and no error.
-    fileprivate var isSuccess: Bool {
+    var isSuccess: Bool {
         if case .error = self { false } else { true }
     }
 }

@@ -126,7 +126,7 @@ extension RedisClusterSink {
                 part.checkpoints[index] = next
             } else if let write = work.units[index].writes.last {
                 let isPlain = work.isFresh && !work.units[index].isAsking
-                append(work.write(write), mayUpdate: isPlain, encoder, to: &part.commands)
+                append(work.write(write), mayUpdate: isPlain, encoder, &shapes, to: &part.commands)
             }
             part.units.append((index, part.commands.count - before))
         }
@@ -156,7 +156,8 @@ extension RedisClusterSink {
     ///
     /// - Parameter mayUpdate: a hash that is known to have these fields may be given their values alone.
     func append(
-        _ write: SinkWrite, mayUpdate: Bool, _ encoder: CommandEncoder, to commands: inout RedisCommandBatch
+        _ write: SinkWrite, mayUpdate: Bool, _ encoder: CommandEncoder, _ shapes: inout HashShapes,
+        to commands: inout RedisCommandBatch
     ) {
         guard write.isTransaction else { return encoder.append(write, to: &commands) }
         if case .replaceHash(let key, let fields) = write, shapes.remember(key, fields), mayUpdate {

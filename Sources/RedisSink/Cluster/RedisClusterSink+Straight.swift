@@ -16,13 +16,21 @@ extension RedisClusterSink {
     private struct Rest {
         var undone: Set<ClusterWork.WriteIndex> = []
         var refused: [ClusterWork.WriteIndex: RedisServerError] = [:]
+
+        mutating func add(_ writes: [Sent]) { undone.formUnion(writes.lazy.map(\.write)) }
     }
 
-    /// Writes for a node, and then their numbers of replies.
+    /// A write for a node, and what its replies are to be.
+    private struct Sent {
+        let write: ClusterWork.WriteIndex
+        var replies: Int32 = 0
+        /// Of an update: what `HLEN` answers.
+        var fieldCount: Int32 = -1
+    }
+
     private struct Straight {
         var node: RedisEndpoint.Address
-        var writes: [ClusterWork.WriteIndex] = []
-        var replies: [UInt8] = []
+        var writes: [Sent] = []
     }
 
     /// - Parameter isForAll: also to nodes for which there is nothing but their marker.
@@ -33,7 +41,7 @@ extension RedisClusterSink {
         guard known != nil else { throw RedisSink.notStarted }
         var rest = Rest()
         var straights = split(work.batch, &rest, &round)
-        for straight in straights where links[straight.node] == nil { rest.undone.formUnion(straight.writes) }
+        for straight in straights where links[straight.node] == nil { rest.add(straight.writes) }
         straights.removeAll { links[$0.node] == nil || (!isForAll && $0.writes.isEmpty) }
         var trouble: (any Error)?
         let answers = await answers(to: straights.indices) { encode(&straights[$0], work, encoder) }
@@ -41,13 +49,13 @@ extension RedisClusterSink {
             guard let straight = straights.first(where: { $0.node == part.node }) else { continue }
             do {
                 switch result {
-                case .success(let answer): try take(answer.replies, part, straight, work, &rest)
+                case .success(let answer): try take(answer.replies, part, straight, &rest)
                 case .failure(let error):
                     fail(part, error, &round)
-                    rest.undone.formUnion(straight.writes)
+                    rest.add(straight.writes)
                 }
             } catch {
-                rest.undone.formUnion(straight.writes)
+                rest.add(straight.writes)
                 if !(trouble is PipelineError) { trouble = error }
             }
         }
@@ -71,7 +79,7 @@ extension RedisClusterSink {
                 let master = Int(owners[slot.number])
                 let index = ClusterWork.WriteIndex(change: change, write: write)
                 if straights.indices.contains(master) {
-                    straights[master].writes.append(index)
+                    straights[master].writes.append(Sent(write: index))
                 } else {
                     rest.undone.insert(index)
                     round.cause = "nobody serves slot \(slot)"
@@ -84,11 +92,19 @@ extension RedisClusterSink {
 
     private func encode(_ straight: inout Straight, _ work: ClusterWork, _ encoder: CommandEncoder) -> Part? {
         guard var part = begin(straight.node, hasMarker: true) else { return nil }
-        straight.replies.reserveCapacity(straight.writes.count)
-        for write in straight.writes {
+        // Taken out for so long: an actor's own is looked after at each use.
+        var shapes = HashShapes.none
+        swap(&shapes, &self.shapes)
+        defer { swap(&shapes, &self.shapes) }
+        for index in straight.writes.indices {
             let before = part.commands.count
-            append(work.write(write), mayUpdate: true, encoder, to: &part.commands)
-            straight.replies.append(UInt8(truncatingIfNeeded: part.commands.count - before))
+            let write = work.write(straight.writes[index].write)
+            append(write, mayUpdate: true, encoder, &shapes, to: &part.commands)
+            let count = part.commands.count - before
+            straight.writes[index].replies = Int32(count)
+            if count == CommandEncoder.updateCommands, case .replaceHash(_, let fields) = write {
+                straight.writes[index].fieldCount = Int32(truncatingIfNeeded: fields.count)
+            }
         }
         end(&part)
         return part
@@ -96,21 +112,27 @@ extension RedisClusterSink {
 
     /// Notes what was not done: why is found out when it is sent again, unless it is refused for good.
     private func take(
-        _ replies: [RESPValue], _ part: Part, _ straight: Straight, _ work: ClusterWork, _ rest: inout Rest
+        _ replies: [RESPValue], _ part: Part, _ straight: Straight, _ rest: inout Rest
     ) throws {
         var start = try takeMarker(of: part, in: replies)
         var isAnyDone = false
-        for (write, count) in zip(straight.writes, straight.replies) {
-            let own = replies[start..<start + Int(count)]
-            start += Int(count)
-            if isDone(own, fieldCount: work.fieldCount(of: write)) {
+        for sent in straight.writes {
+            let end = start + Int(sent.replies)
+            defer { start = end }
+            // Most are one command.
+            if sent.replies == 1, replies[start].isSuccess {
+                isAnyDone = true
+                continue
+            }
+            let own = replies[start..<end]
+            if isDone(own, fieldCount: Int64(sent.fieldCount)) {
                 isAnyDone = true
             } else if own.count != CommandEncoder.updateCommands, let error = own.firstError,
                 ErrorClass(error) == .record
             {
-                rest.refused[write] = error
+                rest.refused[sent.write] = error
             } else {
-                rest.undone.insert(write)
+                rest.undone.insert(sent.write)
             }
         }
         if isAnyDone { backoff.reset() }

@@ -110,6 +110,8 @@ public actor RedisClusterSink: ChangeSink {
         }
     }
 
+    public func width() -> Int { masters.count }
+
     public func deliver(_ batch: MappedBatch) async throws -> DeliveryOutcome {
         var work = ClusterWork(batch)
         if !goesStraight(batch) { work.plan(ahead: ahead) }

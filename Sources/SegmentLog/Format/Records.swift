@@ -108,19 +108,42 @@ public struct RecordBatch: Sendable {
         }
     }
 
+    /// A place between two records of a batch.
+    public struct Cursor: Sendable {
+        fileprivate var index = 0
+
+        public init() {}
+    }
+
     /// Calls `body` for each record from the offset on that the reader was asked for.
     public func forEach(_ body: (LogRecord) throws -> Void) rethrows {
-        var index = 0
-        while index < bytes.count {
+        var cursor = Cursor()
+        try forEach(from: &cursor) { record in
+            try body(record)
+            return true
+        }
+    }
+
+    /// As `forEach`, from the cursor on, for as long as `body` returns `true`; the cursor is behind the last record then.
+    ///
+    /// - Returns: whether the batch has no record behind the cursor.
+    @discardableResult
+    public func forEach(
+        from cursor: inout Cursor, _ body: (LogRecord) throws -> Bool
+    ) rethrows -> Bool {
+        var goesOn = true
+        while goesOn, cursor.index < bytes.count {
+            let index = cursor.index
             let length = Int(word(index))
             let offset = baseOffset + Int64(word(index + 4))
+            cursor.index += 4 + length
             if offset >= start {
-                try body(
+                goesOn = try body(
                     LogRecord(
                         offset: offset, type: bytes[index + 8],
                         payload: bytes[(index + 9)..<(index + 4 + length)]))
             }
-            index += 4 + length
         }
+        return cursor.index >= bytes.count
     }
 }
