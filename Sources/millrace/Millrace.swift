@@ -18,6 +18,8 @@ struct Millrace: AsyncParsableCommand {
         ])
 
     static func main() async {
+        // Whoever has started us may have it ignored: then nobody learns how a child ended, and its number may be another's.
+        signal(SIGCHLD, SIG_DFL)
         // No subcommand, since nobody is to call it: what this program starts itself as where a definition has jq.
         if CommandLine.arguments.dropFirst() == [JQWorker.argument] { Glibc.exit(JQWorker.serve()) }
         JQWorker.executable = "/proc/self/exe"

@@ -4,9 +4,11 @@ import Testing
 
 /// Logs that are made of the batches of others.
 @Suite struct ImportTests {
-    private func copy(_ from: FilePath, to: FilePath, start: Int64, id: String) throws {
+    private func copy(_ from: FilePath, to: FilePath, start: Int64, id: String, generations: [Generation]? = nil)
+        throws
+    {
         let importer = try LogImporter(
-            to, logID: id, generations: try LogDirectory.generations(from), gaps: [], startOffset: start,
+            to, logID: id, generations: try generations ?? LogDirectory.generations(from), gaps: [], startOffset: start,
             segmentBytes: 1000)
         var reader = try LogReader(from, from: start)
         while let batch = try reader.next() {
@@ -58,6 +60,24 @@ import Testing
         try again.close()
         #expect(throws: LogError.self) {
             try copy(scratch.path, to: target.path, start: start, id: writer.logID)
+        }
+    }
+
+    /// A checkpoint counts up to where the next generation begins: a list that is not the batches' own would move it.
+    @Test(arguments: [[(0, 0)], [(0, 0), (2, 6)], [(2, 0), (0, 4)], [(0, 0), (2, 4), (2, 6)], [(0, -1), (2, 4)]])
+    func generationsAreThoseOfTheBatches(_ listed: [(number: UInt16, firstOffset: Int64)]) throws {
+        let scratch = try Scratch()
+        let writer = try scratch.open()
+        for index in 0..<4 {
+            if index == 2 { try writer.startGeneration(2) }
+            try writer.append(["a", "b"], at: Int64(index))
+        }
+        try writer.close()
+        #expect(writer.generations == [.init(number: 0, firstOffset: 0), .init(number: 2, firstOffset: 4)])
+        let generations = listed.map { Generation(number: $0.number, firstOffset: $0.firstOffset) }
+        let target = try Scratch()
+        #expect(throws: LogError.self) {
+            try copy(scratch.path, to: target.path, start: 0, id: writer.logID, generations: generations)
         }
     }
 

@@ -34,7 +34,7 @@ public struct FieldList: Sendable, Hashable {
     ) throws(Failure) {
         let start = bytes.count
         // The value's length is known behind it.
-        let lengths = UInt64(UInt32(truncatingIfNeeded: name.count))
+        let lengths = (UInt32(truncatingIfNeeded: name.count), UInt32(0))
         withUnsafeBytes(of: lengths) { bytes.append(contentsOf: $0) }
         bytes.append(contentsOf: name)
         let valueStart = bytes.count

@@ -26,7 +26,7 @@ public final class LogImporter {
         _ directory: FilePath, logID: String, generations: [Generation], gaps: [LogGap], startOffset: Int64,
         segmentBytes: Int = LogConfiguration().segmentBytes
     ) throws(LogError) {
-        guard let id = LogMeta.id(logID), !generations.isEmpty,
+        guard let id = LogMeta.id(logID), LogImporter.isInOrder(generations),
             (0..<BatchHeader.offsetBound).contains(startOffset)
         else {
             throw LogError(
@@ -58,7 +58,15 @@ public final class LogImporter {
         expected = startOffset
     }
 
-    /// Appends a batch. Throws `.invalidArgument` where it does not follow what is there.
+    private static func isInOrder(_ generations: [Generation]) -> Bool {
+        generations.first.map { $0.firstOffset >= 0 } ?? false
+            && zip(generations, generations.dropFirst()).allSatisfy {
+                $0.number < $1.number && $0.firstOffset <= $1.firstOffset
+            }
+    }
+
+    /// Appends a batch. Throws `.invalidArgument` where it does not follow what is there, or is of another generation than
+    /// its offset.
     public func append(
         _ batch: RecordBatchBuilder, baseOffset: Int64, generation: UInt16, firstTimestamp: Int64,
         lastTimestamp: Int64, position: [UInt8]
@@ -69,6 +77,15 @@ public final class LogImporter {
         else {
             throw LogError(
                 code: .invalidArgument, message: "a batch of offset \(baseOffset) where \(expected) belongs")
+        }
+        // One that takes no offsets may be of a generation that the next one has taken the place of.
+        guard
+            batch.offsetCount == 0
+                || generation == meta.generations.last(where: { $0.firstOffset <= baseOffset })?.number
+        else {
+            throw LogError(
+                code: .invalidArgument,
+                message: "a batch of generation \(generation) at offset \(baseOffset), which is of another")
         }
         var header = BatchHeader(
             generation: generation, baseOffset: baseOffset,

@@ -20,11 +20,13 @@ extension Log {
             try await reportingFailures {
                 let path = FilePath(directory)
                 let start = try LogDirectory.startOffset(path)
+                // A pipeline may go on writing: its later generations are not in the header.
+                let endOffset = try LogDirectory.endOffset(path)
                 let encoder = ExportedLine.encoder()
                 try Export.write([ExportedLine(log: try header(path, start: start))], encoder)
                 var reader = try LogReader(path, from: start)
                 var end = ExportedLine.End(batches: 0, records: 0)
-                while let batch = try reader.next() {
+                while let batch = try reader.next(below: endOffset) {
                     var lines = [ExportedLine(batch: ExportedLine.Batch(batch))]
                     batch.forEach {
                         let offset = $0.offset

@@ -65,7 +65,7 @@ extension Log {
                 }
             } catch {
                 guard error.code == .locked else { throw error }
-                throw PipelineError.failed("\(error); stop it, then repair")
+                throw PipelineError.unavailable("\(error); stop it, then repair")
             }
             defer { withExtendedLifetime(locks) {} }
             return try zip(logs, locks.suffix(logs.count)).map { log, lock throws(LogError) in
