@@ -88,7 +88,8 @@ struct Claim {
         guard found.sent > limit else { return (checkpoint, nil, false) }
         return (
             checkpoint,
-            "the log has lost its end: the sink had offsets up to \(found.sent), the log vouches for \(limit)",
+            "the log has lost its end: the sink had offsets up to \(found.sent), the log vouches for \(limit); "
+                + "'millrace verify' finds keys of nodes that were only in it",
             false
         )
     }

@@ -4,11 +4,14 @@ import Testing
 
 /// Logs that are made of the batches of others.
 @Suite struct ImportTests {
-    private func copy(_ from: FilePath, to: FilePath, start: Int64, id: String, generations: [Generation]? = nil)
+    private func copy(
+        _ from: FilePath, to: FilePath, start: Int64, id: String, generations: [Generation]? = nil
+    )
         throws
     {
         let importer = try LogImporter(
-            to, logID: id, generations: try generations ?? LogDirectory.generations(from), gaps: [], startOffset: start,
+            to, logID: id, generations: try generations ?? LogDirectory.generations(from), gaps: [],
+            startOffset: start,
             segmentBytes: 1000)
         var reader = try LogReader(from, from: start)
         while let batch = try reader.next() {
@@ -64,7 +67,9 @@ import Testing
     }
 
     /// A checkpoint counts up to where the next generation begins: a list that is not the batches' own would move it.
-    @Test(arguments: [[(0, 0)], [(0, 0), (2, 6)], [(2, 0), (0, 4)], [(0, 0), (2, 4), (2, 6)], [(0, -1), (2, 4)]])
+    @Test(arguments: [
+        [(0, 0)], [(0, 0), (2, 6)], [(2, 0), (0, 4)], [(0, 0), (2, 4), (2, 6)], [(0, -1), (2, 4)],
+    ])
     func generationsAreThoseOfTheBatches(_ listed: [(number: UInt16, firstOffset: Int64)]) throws {
         let scratch = try Scratch()
         let writer = try scratch.open()

@@ -52,27 +52,55 @@ struct ClusterRecords {
         while !rest.isEmpty {
             let stretch = Array(rest.prefix(ClusterRecords.stretch))
             rest = rest.dropFirst(stretch.count)
-            var batch = RedisCommandBatch()
-            for slot in stretch { batch.append(contentsOf: question(slot)) }
-            let answer = try await cluster.send(batch, to: node.address, on: connection)
-            let width = place.writesStreams ? 2 : 1
-            guard answer.replies.count == stretch.count * width else {
-                throw RedisError(code: .protocolViolation, message: "answers of another number to HMGET")
+            let found = try await existing(stretch, of: node, on: connection, cluster)
+            if !found.isEmpty { try await readRecords(found, of: node, on: connection, cluster) }
+        }
+    }
+
+    /// The slots that have a record, or of which this node cannot say. Few have: to ask for the fields of all would take
+    /// ten times as long.
+    private func existing(
+        _ slots: [HashSlot], of node: ClusterTopology.Node, on connection: ClusterConnectionID?,
+        _ cluster: RedisCluster
+    ) async throws -> [HashSlot] {
+        var batch = RedisCommandBatch()
+        for slot in slots {
+            batch.begin(argumentCount: place.writesStreams ? 3 : 2)
+            batch.add("EXISTS" as StaticString)
+            batch.add(markerKey(slot))
+            if place.writesStreams { batch.add(checkpointKey(slot)) }
+        }
+        let replies = try await cluster.send(batch, to: node.address, on: connection).replies
+        guard replies.count == slots.count else {
+            throw RedisError(code: .protocolViolation, message: "answers of another number to EXISTS")
+        }
+        return zip(slots, replies).filter { $1 != .integer(0) }.map(\.0)
+    }
+
+    private mutating func readRecords(
+        _ slots: [HashSlot], of node: ClusterTopology.Node, on connection: ClusterConnectionID?,
+        _ cluster: RedisCluster
+    ) async throws {
+        var batch = RedisCommandBatch()
+        for slot in slots { batch.append(contentsOf: question(slot)) }
+        let answer = try await cluster.send(batch, to: node.address, on: connection)
+        let width = place.writesStreams ? 2 : 1
+        guard answer.replies.count == slots.count * width else {
+            throw RedisError(code: .protocolViolation, message: "answers of another number to HMGET")
+        }
+        for (index, slot) in slots.enumerated() {
+            var replies = Array(answer.replies[index * width..<(index + 1) * width])
+            switch cluster.obstacle(in: replies, slot: slot, node: node.address)?.code {
+            case nil: break
+            case .ask?, .tryAgain?:
+                // What is on its way is at one of the two.
+                replies = try await cluster.send(
+                    question(slot), to: slot, deadline: .now + ClusterRecords.patience)
+            case let code?:
+                throw RedisClusterError(
+                    code: code, message: "slot \(slot) cannot be read", node: node.address)
             }
-            for (index, slot) in stretch.enumerated() {
-                var replies = Array(answer.replies[index * width..<(index + 1) * width])
-                switch cluster.obstacle(in: replies, slot: slot, node: node.address)?.code {
-                case nil: break
-                case .ask?, .tryAgain?:
-                    // What is on its way is at one of the two.
-                    replies = try await cluster.send(
-                        question(slot), to: slot, deadline: .now + ClusterRecords.patience)
-                case let code?:
-                    throw RedisClusterError(
-                        code: code, message: "slot \(slot) cannot be read", node: node.address)
-                }
-                try take(replies, slot, node)
-            }
+            try take(replies, slot, node)
         }
     }
 

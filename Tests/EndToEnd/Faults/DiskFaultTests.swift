@@ -57,8 +57,20 @@ import ZooKeeperClient
             try await writing
             var report = try await FaultReport.settled(bed, writer.final)
             report.print(damage.rawValue, rounds: rounds, acknowledged: writer.acknowledged)
-            // What the log has lost is read again, and told again.
-            if damage == .tornBatch { report.duplicated = 0 }
+            if damage == .tornBatch {
+                // What the log has lost is read again, and told again.
+                report.duplicated = 0
+                // Nothing remembers a node that was made in the lost end and deleted before the next start; only a
+                // comparison finds its key.
+                if report.resurrected > 0 {
+                    #expect(try await site.stop() == 0)
+                    _ = try await bed.output("verify", site.file, "--repair")
+                    report = try await FaultReport.settled(bed, writer.final)
+                    report.duplicated = 0
+                    #expect(report == .clean, "after verify --repair: \(report)")
+                    return
+                }
+            }
             #expect(
                 report == .clean, "\(damage.rawValue), seed \(seed): \(report)\n\(site.errors.suffix(3000))")
             #expect(try await site.stop() == 0)

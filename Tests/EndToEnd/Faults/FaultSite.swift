@@ -10,7 +10,7 @@ import ZooKeeperClient
 final class FaultSite {
     let bed: TestBed
     let writer: RecordingWriter
-    private let file: String
+    let file: String
     private let zookeeper: TCPProxy?
     private let redis: TCPProxy?
     /// A Sentinel that takes connections and says nothing, as the first of two.
