@@ -49,7 +49,8 @@ public final class RedisCluster: Sendable {
             throw RedisError(code: .notSupported, message: "\(endpoint) cannot be a cluster")
         }
         self.configuration = configuration
-        self.eventLoopGroup = eventLoopGroup
+        // One loop has the time for all nodes' replies; more would compete for the processors with who made the commands.
+        self.eventLoopGroup = eventLoopGroup.next()
         tls = endpoint.tls.map(TLSContext.init)
         self.logger = logger
     }
