@@ -111,7 +111,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "ZooKeeperSource",
-            dependencies: ["Engine", "ChangeModel", "ZooKeeperClient", logging],
+            dependencies: ["Engine", "ChangeModel", "ZooKeeperClient", logging, systemPackage],
             swiftSettings: strict),
         .target(
             name: "RedisSink",
@@ -186,7 +186,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ZooKeeperSourceTests",
-            dependencies: ["ZooKeeperSource", "Engine", "ChangeModel", "ZooKeeperClient"],
+            dependencies: ["ZooKeeperSource", "Engine", "ChangeModel", "ZooKeeperClient", systemPackage],
             swiftSettings: strict),
         .testTarget(
             name: "RedisSinkTests",

@@ -82,23 +82,62 @@ extension CaptureScope {
     }
 }
 
+/// The control record where changes are missing that were made and cannot be had any more: the differences between the
+/// two states follow, as a resync.
+public struct CaptureGap: Sendable, Hashable {
+    /// All up to it is in the log.
+    public var after: Zxid
+    /// What was made up to it is told by its outcome alone.
+    public var upTo: Zxid
+
+    public init(after: Zxid, upTo: Zxid) {
+        self.after = after
+        self.upTo = upTo
+    }
+
+    public func encode(into bytes: inout [UInt8]) {
+        bytes.append(1)
+        bytes.appendInteger(after.value)
+        bytes.appendInteger(upTo.value)
+    }
+
+    public init(decoding bytes: ArraySlice<UInt8>) throws(ChangeCodecError) {
+        var reader = ByteReader(bytes)
+        guard try reader.integer(UInt8.self) == 1 else {
+            throw ChangeCodecError("a gap record of an unknown version")
+        }
+        after = Zxid(try reader.integer(Int64.self))
+        upTo = Zxid(try reader.integer(Int64.self))
+    }
+}
+
+/// How changes are seen.
+public enum CaptureMode: UInt8, Sendable, Hashable {
+    /// By watches and reads, over the client port.
+    case watch = 1
+    /// As the ensemble's servers see them, over the quorum port.
+    case observer = 2
+}
+
 /// How far a capture has come; it travels in the header of every batch of the log.
 public struct CapturePosition: Sendable, Hashable {
     /// The highest zxid that a server has shown us: no server behind it may be read.
     public var seen: Zxid
     /// Every change up to this zxid lies in the log before the end of this batch.
     public var settled: Zxid
+    public var mode: CaptureMode
 
-    public init(seen: Zxid, settled: Zxid) {
+    public init(seen: Zxid, settled: Zxid, mode: CaptureMode = .watch) {
         self.seen = seen
         self.settled = settled
+        self.mode = mode
     }
 
     public static let start = CapturePosition(seen: .none, settled: .none)
 
-    /// 18 bytes: layout version, capture mode (1 = watch), seen, settled.
+    /// 18 bytes: layout version, capture mode, seen, settled.
     public var bytes: [UInt8] {
-        var bytes: [UInt8] = [1, 1]
+        var bytes: [UInt8] = [1, mode.rawValue]
         bytes.appendInteger(seen.value)
         bytes.appendInteger(settled.value)
         return bytes
@@ -106,9 +145,10 @@ public struct CapturePosition: Sendable, Hashable {
 
     public init(decoding bytes: [UInt8]) throws(ChangeCodecError) {
         var reader = ByteReader(bytes[...])
-        guard try reader.integer(UInt8.self) == 1, try reader.integer(UInt8.self) == 1 else {
-            throw ChangeCodecError("a capture position of an unknown version or mode")
-        }
+        guard try reader.integer(UInt8.self) == 1,
+            let mode = CaptureMode(rawValue: try reader.integer(UInt8.self))
+        else { throw ChangeCodecError("a capture position of an unknown version or mode") }
+        self.mode = mode
         seen = Zxid(try reader.integer(Int64.self))
         settled = Zxid(try reader.integer(Int64.self))
     }

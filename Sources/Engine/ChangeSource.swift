@@ -3,7 +3,7 @@ public import ChangeModel
 /// Where changes come from. A source starts from what is known of the tree and appends to the ingest; it never
 /// waits for a sink, only for the log.
 public protocol ChangeSource: Sendable {
-    /// How it captures, for people: `watch`.
+    /// How it captures, for people: `watch`, `observer` or `auto`.
     var mode: String { get }
 
     /// Captures until cancelled, from what `ingest.recover()` tells of the tree, and tells `ingest.progress` how it is. When cancelled it hands over
@@ -20,6 +20,8 @@ public enum CaptureEntry: Sendable {
     case snapshotBegin(SnapshotBegin)
     /// The tree has been read as a whole: what was known is complete and compared.
     case snapshotEnd
+    /// What happened in between is gone; a snapshot follows that tells its outcome.
+    case gap(CaptureGap)
 }
 
 /// Entries that belong together (one ZooKeeper transaction is never split over batches) and how far the capture
@@ -33,6 +35,9 @@ public struct CaptureBatch: Sendable {
     public var repeatedFor: [String] = []
     /// Sinks whose repeated snapshot lacks nodes that may not be read now: it goes on when they can be.
     public var postponedFor: [String] = []
+    /// With these entries the log has caught up with the ensemble as it was at the source's start. The end of a snapshot says so,
+    /// too.
+    public var isSynchronized = false
 
     public init(entries: [CaptureEntry], position: CapturePosition, known: KnownState? = nil) {
         self.entries = entries

@@ -31,6 +31,8 @@ public struct ZooKeeperSourceDefinition: Sendable, Hashable {
     /// What is left out, each with everything below; `/zookeeper` too unless `paths` asks for it.
     public var exclude: [PathPattern]
     public var capture: Capture
+    /// For `observer` and `auto`: the quorum ports of the voters, `host:port,host:port`. Empty for `watch`.
+    public var quorum: String
     public var snapshot: Snapshot
     public var sessionTimeoutMilliseconds: Int
     /// `nil` where none are given, or given as an empty text.
@@ -39,7 +41,9 @@ public struct ZooKeeperSourceDefinition: Sendable, Hashable {
     public var scope: CaptureScope { CaptureScope(paths: paths, excluded: exclude) }
 
     public enum Capture: String, Sendable, Hashable, CaseIterable {
-        case watch
+        case watch, observer
+        /// As an observer where one is let in, else by watches.
+        case auto
     }
 
     /// When to read the whole of `paths` as it stands.

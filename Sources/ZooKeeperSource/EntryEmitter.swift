@@ -22,6 +22,8 @@ struct EntryEmitter {
         }
     }
 
+    mutating func emit(_ gap: CaptureGap) { entries.append(.gap(gap)) }
+
     mutating func endSnapshot() {
         release(as: .last)
         isSnapshot = false

@@ -3,11 +3,15 @@ public import Engine
 public import Logging
 public import ZooKeeperClient
 
-/// Captures a ZooKeeper tree through persistent recursive watches and reads: any ensemble from 3.6 on, over its
-/// client port.
+/// Captures a ZooKeeper tree: through persistent recursive watches and reads over the client port, any ensemble from 3.6 on,
+/// or every transaction as an observer over the quorum port.
 public struct ZooKeeperSource: ChangeSource {
     public struct Configuration: Sendable {
         public var client: ZooKeeperConfiguration
+        /// How to attach as an observer; `nil`: watches.
+        public var observer: ObserverConfiguration?
+        /// Watches take the observer's place where no server lets one in at the start.
+        public var fallsBackToWatch = false
         public var scope: CaptureScope
         public var snapshot: SnapshotMode
         /// Wait for a first connection for ever instead of `ZooKeeperSource.startTimeout`.
@@ -43,10 +47,28 @@ public struct ZooKeeperSource: ChangeSource {
         self.logger = logger
     }
 
-    public var mode: String { "watch" }
+    public var mode: String {
+        configuration.observer == nil ? "watch" : configuration.fallsBackToWatch ? "auto" : "observer"
+    }
 
     public func run(into ingest: Ingest) async throws {
-        var recovered = await ingest.recover()
+        guard let observer = configuration.observer else {
+            return try await watch(await ingest.recover(), ingest)
+        }
+        var configuration = configuration
+        // Whoever can go on without it does not wait for it.
+        if configuration.fallsBackToWatch { configuration.waitsForServers = false }
+        do {
+            try await ObserverCapture(configuration, observer, await ingest.recover(), ingest, logger).run()
+        } catch let error as ObserverCapture.NotReachable {
+            guard configuration.fallsBackToWatch else { throw PipelineError.unavailable(error.reason) }
+            logger.notice("captures by watches", metadata: ["why": "\(error.reason)"])
+            try await watch(error.recovered, ingest)
+        }
+    }
+
+    private func watch(_ recovered: consuming RecoveredCapture, _ ingest: Ingest) async throws {
+        var recovered = consume recovered
         if configuration.isNewEnsemble {
             recovered.position = .start
             logger.warning(

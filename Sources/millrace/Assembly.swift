@@ -105,6 +105,15 @@ struct Assembly {
         var configuration = ZooKeeperSource.Configuration(
             client: client, scope: source.scope,
             snapshot: snapshot, waitsForServers: options.waitsForServers)
+        if source.capture != .watch {
+            do {
+                let quorum = try ConnectString(parsing: source.quorum)
+                configuration.observer = ObserverConfiguration(quorumServers: quorum.servers)
+            } catch {
+                throw PipelineError.unavailable("\(definition.file): source.zookeeper.quorum: \(error)")
+            }
+            configuration.fallsBackToWatch = source.capture == .auto
+        }
         configuration.isNewEnsemble = options.isNewEnsemble
         configuration.deletesWhatLeftTheScope = options.deletesWhatLeftTheScope
         configuration.resyncs = options.resyncs

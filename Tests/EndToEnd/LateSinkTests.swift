@@ -6,11 +6,13 @@ import ZooKeeperClient
 
 /// Sinks that need what retention has removed: a new one, one that has lost its data, one that is too slow.
 @Suite(.serialized) struct LateSinkTests {
-    private static func pipeline(_ sinks: String, force: Bool = false) -> String {
+    private static func pipeline(
+        _ sinks: String, force: Bool = false, capture: String = "capture: watch"
+    ) -> String {
         """
         name: late
         source:
-          zookeeper: {connect: "${ZOOKEEPER}", paths: [/t]}
+          zookeeper: {connect: "${ZOOKEEPER}", paths: [/t], \(capture)}
         log: {directory: "${MILLRACE_DATA}", segment: 4KiB, retain: {bytes: 8KiB, force: \(force)}}
         sinks:
         \(sinks)
@@ -39,10 +41,11 @@ import ZooKeeperClient
         !FileManager.default.fileExists(atPath: "\(log)/00000000000000000000.lz4")
     }
 
-    @Test func aRedisThatHasLostEverythingIsFilledAgain() async throws {
-        try await TestBed.with { bed in
+    @Test(arguments: ["capture: watch", "capture: observer, quorum: \"${QUORUM}\""])
+    func aRedisThatHasLostEverythingIsFilledAgain(capture: String) async throws {
+        try await TestBed.with(capture.contains("observer") ? .observedEnsemble : .single) { bed in
             let file = try bed.definition(
-                LateSinkTests.pipeline(LateSinkTests.keys + "\n" + LateSinkTests.changes))
+                LateSinkTests.pipeline(LateSinkTests.keys + "\n" + LateSinkTests.changes, capture: capture))
             try await bed.withWriter { try await $0.create("/t", "root") }
             let run = try bed.millrace("run", file)
             try await eventually("it runs") { run.errors.contains("the tree is read") }

@@ -17,13 +17,19 @@ struct TestBed {
     var cluster: RedisClusterServers?
 
     /// What a test needs beyond one server of each kind. A cluster has three masters, a replicated one a replica
-    /// of each.
-    enum Kind { case single, ensemble, sentinels, cluster, replicatedCluster }
+    /// of each. An observed ensemble sends an observer whatever is in its logs, however small the tree.
+    enum Kind { case single, ensemble, observedEnsemble, sentinels, cluster, replicatedCluster }
 
     static func start(_ kind: Kind = .single, redis configuration: [String] = []) async throws -> TestBed {
         async let sentinels = kind == .sentinels ? RedisSentinelGroup.start() : nil
         async let cluster = startCluster(kind, configuration)
-        let ensemble = kind == .ensemble ? try await ZooKeeperEnsemble.start() : nil
+        let ensemble: ZooKeeperEnsemble? =
+            switch kind {
+            case .ensemble: try await .start()
+            case .observedEnsemble:
+                try await .start(virtualMachine: ["-Dzookeeper.snapshotSizeFactor=0"])
+            case .single, .sentinels, .cluster, .replicatedCluster: nil
+            }
         let zookeeper: ZooKeeperServer
         if let first = ensemble?.servers.first { zookeeper = first } else { zookeeper = try await .start() }
         let redis: RedisServer
@@ -45,7 +51,7 @@ struct TestBed {
         switch kind {
         case .cluster: try await .start(extraConfiguration: configuration)
         case .replicatedCluster: try await .start(replicas: 1, extraConfiguration: configuration)
-        case .single, .ensemble, .sentinels: nil
+        case .single, .ensemble, .observedEnsemble, .sentinels: nil
         }
     }
 
@@ -82,7 +88,8 @@ struct TestBed {
     var environment: [String: String] {
         [
             "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin",
-            "ZOOKEEPER": connectString, "REDIS": redisURL, "MILLRACE_DATA": dataDirectory,
+            "ZOOKEEPER": connectString, "QUORUM": ensemble?.quorumAddresses.joined(separator: ",") ?? "",
+            "REDIS": redisURL, "MILLRACE_DATA": dataDirectory,
         ]
     }
 

@@ -129,6 +129,7 @@ struct Bench {
             case .change(let change): "\(change.operation.letter) \(change.path) \(change.snapshot.text)"
             case .snapshotBegin: "begin"
             case .snapshotEnd: "end"
+            case .gap: "gap"
             }
         }
     }

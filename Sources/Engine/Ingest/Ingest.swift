@@ -1,4 +1,5 @@
 import Synchronization
+public import SystemPackage
 
 /// The bounded buffer between a source and the log, with group commit: while one batch is being written, the
 /// next gathers. Load makes batches larger; an idle pipeline has the latency of one write.
@@ -27,6 +28,9 @@ public final class Ingest: Sendable {
         self.progress = progress
         self.limit = limit
     }
+
+    /// Where the log lies.
+    public var directory: FilePath { log.directory }
 
     /// What is known of the tree; for the source, once.
     public func recover() async -> RecoveredCapture { await log.takeRecovered() }
@@ -90,7 +94,8 @@ public final class Ingest: Sendable {
             }
             let end = try await log.append(batches)
             let isSynchronized = batches.contains { batch in
-                batch.entries.contains { if case .snapshotEnd = $0 { true } else { false } }
+                batch.isSynchronized
+                    || batch.entries.contains { if case .snapshotEnd = $0 { true } else { false } }
             }
             if isSynchronized, synchronized.value < 0 { synchronized.set(end) }
         }

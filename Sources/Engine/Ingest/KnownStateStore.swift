@@ -101,7 +101,11 @@ struct KnownStateStore {
         // first time.
         if !isWhole { known.scope = nil }
         let capture = (try? CapturePosition(decoding: position)) ?? .start
-        return RecoveredCapture(known: known, position: capture, replayed: replayed, isWhole: isWhole)
+        var recovered = RecoveredCapture(
+            known: known, position: capture, replayed: replayed, isWhole: isWhole)
+        let gone = try LogDirectory.gaps(logDirectory)
+        recovered.isComplete = isWhole && !gone.contains { $0.offsets.overlaps(from..<max(end, from)) }
+        return recovered
     }
 
     private func replay(_ known: inout KnownState, from: Int64, upTo end: Int64) throws(LogError) -> Int {

@@ -136,6 +136,8 @@ public actor PipelineLog {
                 builder.append(type: RecordType.snapshotBegin) { begin.encode(into: &$0) }
             case .snapshotEnd:
                 builder.append(type: RecordType.snapshotEnd) { _ in }
+            case .gap(let gap):
+                builder.append(type: RecordType.gap) { gap.encode(into: &$0) }
             }
         }
     }
@@ -242,6 +244,8 @@ public struct RecoveredCapture: Sendable {
     var replayed: Int
     /// False where nodes may exist in the sinks that nothing is known of.
     var isWhole: Bool
+    /// False where records are gone that `known` would have been made of: a capture by position begins with a comparison.
+    public var isComplete = true
 
     public init(known: KnownState, position: CapturePosition, replayed: Int = 0, isWhole: Bool = true) {
         self.known = known

@@ -59,6 +59,8 @@ struct LearnerMachine {
 
     /// All that came is committed; before, none of it may be.
     var isLive: Bool { phase == .live }
+    /// It has been live: what came after that is committed, whatever the connection ended by.
+    private(set) var wasLive = false
     /// A sign of life may be sent unasked only when live: a leader that waits for an acknowledgement takes it for an error.
     var progress: LearnerTiming.Progress {
         switch phase {
@@ -199,6 +201,7 @@ struct LearnerMachine {
                 throw .missing(expected: syncTarget, found: nil)
             }
             phase = .live
+            wasLive = true
             waiting += [.upToDate, .write(QuorumPacket.ack(zxid: epoch << 32).encoded)]
         default:
             // PING included, which must not be answered yet.

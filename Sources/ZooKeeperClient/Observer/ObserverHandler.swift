@@ -192,7 +192,7 @@ final class ObserverHandler: ChannelDuplexHandler {
             let closed = ZooKeeperError(.connectionLoss, message: "\(server) closed the connection\(hint)")
             core.ended(
                 ObserverCore.End(
-                    error: error ?? closed, position: machine.isLive ? machine.lastZxid : nil))
+                    error: error ?? closed, position: machine.wasLive ? machine.lastZxid : nil))
         }
         context.fireChannelInactive()
     }

@@ -23,7 +23,8 @@ public struct SnapshotNode: Sendable, Hashable {
 /// such a node holds must not be overwritten by the older changes that follow.
 public enum FuzzySnapshot {
     /// - Parameters:
-    ///   - czxid: of the node at the operation's path, as it is known; `nil` without one.
+    ///   - czxid: of the node at the operation's path, as it is known; `nil` without one. In a multi, of two parts for one path
+    ///     the second is done if the first was.
     ///   - mzxid: the same.
     ///   - zxid: of the transaction.
     /// - Returns: `true` where the operation must be skipped: what it did is there, or has been overwritten since.
