@@ -14,7 +14,7 @@ Each number asks for one part; 0 leaves it out.
 --effect    so many pairs of runs: acknowledged writes a second with and without an observer attached, and their ratio
 --freeze    the observer is stopped by SIGSTOP for so many seconds under load, and continued
 """
-import importlib.util, json, os, random, re, signal, socket, statistics, subprocess, sys, threading, time
+import importlib.util, json, logging, os, random, re, signal, socket, statistics, subprocess, sys, threading, time
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
@@ -22,6 +22,9 @@ from kazoo.exceptions import KazooException
 spec = importlib.util.spec_from_file_location("throughput", os.path.dirname(os.path.abspath(__file__)) + "/cluster-throughput.py")
 throughput = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(throughput)
+
+# Connections that servers end are what is asked for.
+logging.disable(logging.CRITICAL)
 
 PIPELINE = """
 name: bench
