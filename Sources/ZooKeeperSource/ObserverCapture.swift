@@ -200,7 +200,6 @@ actor ObserverCapture {
         }
         isStaging = false
         isConnected = true
-        wasConnected = true
         lastError = nil
         ingest.progress.connected(server: server, session: 0)
         logger.info(
@@ -230,14 +229,8 @@ actor ObserverCapture {
 
     /// Sinks that the log cannot serve ask for every live node, which a new connection brings.
     private func asksForSnapshot() -> Bool {
-        let owed = ingest.takeOwedSnapshots()
-        guard !owed.isEmpty else { return machine.owesSnapshot }
-        logger.warning(
-            configuration.snapshot == .never
-                ? "sinks lack what the log no longer holds: 'snapshot: never' tells no node again"
-                : "every live node is read once more for sinks that the log cannot serve",
-            metadata: ["sinks": "\(owed.joined(separator: ", "))"])
-        machine.repeatSnapshot(for: owed)
+        let owed = configuration.takeOwedSnapshots(ingest, logger)
+        if !owed.isEmpty { machine.repeatSnapshot(for: owed) }
         return machine.owesSnapshot
     }
 
@@ -290,7 +283,7 @@ actor ObserverCapture {
                     batch.entries = []
                     bytes = 0
                 }
-                bytes += ObserverMachine.size(of: change)
+                bytes += change.sizeInLog
             case .gap: break
             }
             batch.entries.append(entry)

@@ -41,9 +41,6 @@ struct ObserverMachine {
     /// Bytes of the entries that wait.
     private(set) var waitingBytes = 0
 
-    /// Of a change without its path and data.
-    private static let changeBytes = 160
-
     init(_ options: Options, recovered: RecoveredCapture) {
         self.options = options
         known = recovered.known
@@ -312,13 +309,8 @@ struct ObserverMachine {
     // MARK: What goes out
 
     private mutating func emit(_ change: Change) {
-        waitingBytes += ObserverMachine.size(of: change)
+        waitingBytes += change.sizeInLog
         emitter.emit(change)
-    }
-
-    /// Roughly what a change takes in the log, in bytes.
-    static func size(of change: Change) -> Int {
-        changeBytes + change.path.utf8.count + (change.data?.count ?? 0)
     }
 
     /// No further event will come: the change held back is released, and what is known is what the log says.

@@ -21,8 +21,6 @@ struct WatchCapture: Sendable {
     private static let gathering = Duration.milliseconds(4)
     /// A batch for the log holds about this much data.
     private static let batchBytes = 1 << 20
-    /// Of a change without its path and data.
-    private static let changeBytes = 160
 
     func run(_ recovered: RecoveredCapture) async throws {
         var machine = WatchMachine(
@@ -192,15 +190,8 @@ struct WatchCapture: Sendable {
 
     private func tick(_ machine: inout WatchMachine, _ state: inout LoopState) {
         let now = state.clock.now
-        let owed = ingest.takeOwedSnapshots()
-        if !owed.isEmpty {
-            logger.warning(
-                configuration.snapshot == .never
-                    ? "sinks lack what the log no longer holds: 'snapshot: never' tells no node again"
-                    : "every live node is read once more for sinks that the log cannot serve",
-                metadata: ["sinks": "\(owed.joined(separator: ", "))"])
-            machine.repeatSnapshot(for: owed)
-        }
+        let owed = configuration.takeOwedSnapshots(ingest, logger)
+        if !owed.isEmpty { machine.repeatSnapshot(for: owed) }
         if machine.isWalking, now - state.lastProgress >= WatchCapture.progressInterval {
             state.lastProgress = now
             logger.info("reading the tree", metadata: ["nodes": "\(machine.counters.nodesRead)"])
@@ -262,7 +253,7 @@ struct WatchCapture: Sendable {
             }
             batch.entries.append(entry)
             if case .change(let change) = entry {
-                bytes += WatchCapture.changeBytes + change.path.utf8.count + (change.data?.count ?? 0)
+                bytes += change.sizeInLog
             }
         }
         batch.position = position

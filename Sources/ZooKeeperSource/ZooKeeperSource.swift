@@ -93,3 +93,17 @@ public struct ZooKeeperSource: ChangeSource {
         }
     }
 }
+
+extension ZooKeeperSource.Configuration {
+    /// The sinks that need every live node once more; they are told of in the log file.
+    func takeOwedSnapshots(_ ingest: Ingest, _ logger: Logger) -> [String] {
+        let owed = ingest.takeOwedSnapshots()
+        guard !owed.isEmpty else { return [] }
+        logger.warning(
+            snapshot == .never
+                ? "sinks lack what the log no longer holds: 'snapshot: never' tells no node again"
+                : "every live node is read once more for sinks that the log cannot serve",
+            metadata: ["sinks": "\(owed.joined(separator: ", "))"])
+        return owed
+    }
+}

@@ -154,11 +154,9 @@ struct ClusterWork {
 
     /// What `HLEN` says where a hash has its fields and no other; `nil` where a unit is none.
     func fieldCount(_ unit: Int) -> Int64? {
-        units[unit].writes.last.flatMap { fieldCount(of: $0) }
-    }
-
-    func fieldCount(of index: WriteIndex) -> Int64? {
-        guard case .replaceHash(_, let fields) = write(index) else { return nil }
+        guard let index = units[unit].writes.last, case .replaceHash(_, let fields) = write(index) else {
+            return nil
+        }
         return Int64(fields.count)
     }
 
