@@ -169,6 +169,30 @@ import Testing
         try writer.close()
     }
 
+    @Test func ranksAreFound() throws {
+        let scratch = try Scratch()
+        let writer = try scratch.open(segmentBytes: 1000)
+        func append(_ ranks: some Sequence<UInt8>) throws {
+            for rank in ranks { try writer.append(["a record of rank \(rank)"], position: [rank]) }
+        }
+        func offset(atOrAbove rank: Int64) throws -> Int64 {
+            try LogDirectory.offset(scratch.path, atOrAbove: rank) { $0.first.map(Int64.init) }
+        }
+        try append(10..<60)
+        #expect(try LogDirectory.statistics(scratch.path).segments.count > 3)
+        #expect(try offset(atOrAbove: 0) == 0)
+        for rank: Int64 in 10..<60 { #expect(try offset(atOrAbove: rank) == rank - 10) }
+        #expect(try offset(atOrAbove: 60) == 50)
+        // Another ensemble begins anew: what is in its predecessor's part is found all the same.
+        try append(0..<40)
+        for rank: Int64 in 41..<60 { #expect(try offset(atOrAbove: rank) == rank - 10) }
+        #expect(try offset(atOrAbove: 60) == 90)
+        // A batch without one may hold anything.
+        try writer.append(["of no rank"])
+        #expect(try offset(atOrAbove: 60) == 90)
+        try writer.close()
+    }
+
     @Test func anIndexIsDisposable() throws {
         let scratch = try Scratch()
         let writer = try scratch.open(segmentBytes: 4000)

@@ -119,7 +119,7 @@ public actor RedisClusterSink: ChangeSink {
         while true {
             try Task.checkCancellation()
             do {
-                try await refresh()
+                refresh()
                 if let offset = try await reconcile(work) { return .rewound(to: offset) }
                 guard work.isOpen else { break }
                 let encoder = try await encoder(for: batch)
@@ -167,7 +167,7 @@ public actor RedisClusterSink: ChangeSink {
         let isWritten = placements.values.allSatisfy { $0.isAway || $0.last.confirmed >= confirmed }
         if isWritten, .now - lastMarked < RedisClusterSink.lookInterval { return nil }
         do {
-            try await refresh()
+            refresh()
             if let offset = try await reconcile(nil) { return offset }
             try await markAll()
             // What the markers said of their nodes.
@@ -243,11 +243,11 @@ public actor RedisClusterSink: ChangeSink {
             placements: try await guardian.place(batch, context, reader) { basis(HashSlot(of: $0), context) })
     }
 
-    /// Slots that nobody writes to move without a redirection.
-    private func refresh() async throws(RedisClusterError) {
+    /// Slots that nobody writes to move without a redirection. Delivery does not wait until the nodes may be asked again.
+    private func refresh() {
         guard .now - lastRefreshed >= RedisClusterSink.refreshInterval else { return }
         lastRefreshed = .now
-        try await cluster.refreshTopology()
+        cluster.doubtTopology()
         if placements.values.contains(where: \.isAway) { known = nil }
     }
 

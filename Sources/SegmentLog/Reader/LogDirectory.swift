@@ -62,16 +62,37 @@ public enum LogDirectory {
         return try endOffset(directory)
     }
 
-    /// The first offset of the first batch whose capture position `holds`; the end where there is
-    /// none. Reads every header before it.
+    /// The first offset of the first batch whose capture position is at `rank` or above it, or has none; the end where
+    /// there is none.
+    ///
+    /// Ranks rise along a log. So the first header of each segment is read, and all of the segment that must hold the
+    /// place; where ranks are seen to fall, all headers before it.
     public static func offset(
-        _ directory: FilePath, where holds: (_ position: [UInt8]) -> Bool
+        _ directory: FilePath, atOrAbove rank: Int64, of rankOf: (_ position: [UInt8]) -> Int64?
     ) throws(LogError) -> Int64 {
-        for segment in try segments(directory) {
+        let segments = try segments(directory)
+        var begin = 0
+        var highest = Int64.min
+        for (number, segment) in segments.enumerated() {
+            guard let file = try segment.open() else { continue }
+            var first: Int64?
+            try forEachHeader(file) { header, _ in
+                first = rankOf(header.position)
+                return false
+            }
+            guard let first, first < rank else { break }
+            if first < highest {
+                begin = 0
+                break
+            }
+            highest = first
+            begin = number
+        }
+        for segment in segments[begin...] {
             guard let file = try segment.open() else { continue }
             var found: Int64?
             try forEachHeader(file) { header, _ in
-                guard holds(header.position) else { return true }
+                if let own = rankOf(header.position), own < rank { return true }
                 found = header.baseOffset
                 return false
             }

@@ -61,11 +61,8 @@ enum LogPosition: ExpressibleByArgument, Equatable {
     /// Batches before which no server had shown a transaction so late are passed over by their headers alone.
     private static func offset(_ directory: FilePath, from zxid: Zxid) throws(LogError) -> Int64 {
         let start = try LogDirectory.offset(
-            directory,
-            where: { position in
-                guard let position = try? CapturePosition(decoding: position) else { return true }
-                return position.seen >= zxid
-            })
+            directory, atOrAbove: zxid.value,
+            of: { position in (try? CapturePosition(decoding: position))?.seen.value })
         var reader = try LogReader(directory, from: start)
         while let batch = try reader.next() {
             var found: Int64?
