@@ -67,6 +67,7 @@ public struct Mapper: Sendable {
             return flow.result = .dropped(.notAddressed)
         }
         var record = Record(input: MappingInput(change: change, offset: offset))
+        record.isShown = flow.steps != nil
         if change.operation != .delete { record.input.value = .bytes(change.data ?? []) }
         run(&record, from: 0, &flow)
     }

@@ -14,7 +14,9 @@ enum MappingFault: Error, Equatable {
 extension Decoding {
     /// Decodes a znode's data. No data at all is null for what would have to be parsed, and stays empty for
     /// `none`, `text` and `base64`: nodes without data are common (containers) and no error by themselves.
-    func value(of data: Bytes) throws(MappingFault) -> Value {
+    ///
+    /// - Parameter wanted: members that are enough; there may be more.
+    func value(of data: Bytes, _ wanted: WantedMembers = .all) throws(MappingFault) -> Value {
         switch self {
         case .none:
             return .bytes(data)
@@ -22,7 +24,7 @@ extension Decoding {
             guard isValidUTF8(data) else { throw .undecodable("the data is not valid UTF-8") }
             return .bytes(data)
         case .json:
-            return data.isEmpty ? .null : try Value.json(data)
+            return data.isEmpty ? .null : try Value.json(data, wanted)
         case .yaml:
             return data.isEmpty ? .null : try Value.yaml(data)
         case .properties:

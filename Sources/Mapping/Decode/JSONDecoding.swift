@@ -6,9 +6,11 @@ extension Value {
     /// simdjson reads most documents, which takes a tenth of Foundation's time. Foundation decides of all that simdjson does
     /// not take, and of numbers that are no integers of 64 bits, so that their digits stay.
     ///
+    /// - Parameter wanted: members that are enough; there may be more.
+    ///
     /// Throws without quoting the data, which is not ours to print.
-    static func json(_ bytes: Bytes) throws(MappingFault) -> Value {
-        if let value = JSONEvents.value(of: bytes) { return value }
+    static func json(_ bytes: Bytes, _ wanted: WantedMembers = .all) throws(MappingFault) -> Value {
+        if let value = JSONEvents.value(of: bytes, wanted) { return value }
         return try foundationJSON(bytes)
     }
 

@@ -3,21 +3,31 @@ import CSimdJSON
 /// The parts of a JSON document, as simdjson reads them, made a value.
 struct JSONEvents {
     private let events: UnsafeBufferPointer<millrace_json_event>
+    private let wanted: WantedMembers
     private var position = 0
 
     /// The value of a document that is an object or an array; `nil` where simdjson does not read it, or where it is left
     /// to Foundation.
-    static func value(of bytes: Bytes) -> Value? {
+    ///
+    /// - Parameter wanted: of an object.
+    static func value(of bytes: Bytes, _ wanted: WantedMembers) -> Value? {
         bytes.withUnsafeBufferPointer { bytes in
             var count = 0
             guard let events = millrace_json_parse(bytes.baseAddress, bytes.count, &count) else { return nil }
-            var reader = JSONEvents(events: UnsafeBufferPointer(start: events, count: count))
-            return reader.next()
+            var reader = JSONEvents(UnsafeBufferPointer(start: events, count: count), wanted)
+            return reader.document()
         }
     }
 
-    private init(events: UnsafeBufferPointer<millrace_json_event>) {
+    private init(_ events: UnsafeBufferPointer<millrace_json_event>, _ wanted: WantedMembers) {
         self.events = events
+        self.wanted = wanted
+    }
+
+    private mutating func document() -> Value? {
+        guard wanted != .all, events.first?.kind == .object else { return next() }
+        position = 1
+        return object(wanted)
     }
 
     private mutating func next() -> Value? {
@@ -35,20 +45,26 @@ struct JSONEvents {
             if let number = Double(text), !text.hasSuffix(".0"), "\(number)" == text { return .number(text) }
             return try? Value.foundationJSON(Bytes(text.utf8))
         case .string: return .text(JSONEvents.text(event))
-        case .object: return object()
+        case .object: return object(.all)
         case .array: return array()
         case .key, .object_end, .array_end: return nil
         }
     }
 
-    private mutating func object() -> Value? {
+    private mutating func object(_ wanted: WantedMembers) -> Value? {
         var members: [ObjectValue.Member] = []
         members.reserveCapacity(16)
+        let isWhole = wanted == .all
         while position < events.count {
             let event = events[position]
             position += 1
             if event.kind == .object_end { return .object(ObjectValue(members)) }
-            guard event.kind == .key, let value = next() else { return nil }
+            guard event.kind == .key else { return nil }
+            guard isWhole || wanted.contains(JSONEvents.bytes(event)) else {
+                skip()
+                continue
+            }
+            guard let value = next() else { return nil }
             members.append(ObjectValue.Member(name: JSONEvents.text(event), value: value))
         }
         return nil
@@ -64,7 +80,24 @@ struct JSONEvents {
         return .array(items)
     }
 
+    private mutating func skip() {
+        var depth = 0
+        while position < events.count {
+            switch events[position].kind {
+            case .object, .array: depth += 1
+            case .object_end, .array_end: depth -= 1
+            default: break
+            }
+            position += 1
+            if depth == 0 { return }
+        }
+    }
+
+    private static func bytes(_ event: millrace_json_event) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: event.text, count: Int(event.length))
+    }
+
     private static func text(_ event: millrace_json_event) -> String {
-        String(decoding: UnsafeRawBufferPointer(start: event.text, count: Int(event.length)), as: UTF8.self)
+        String(decoding: bytes(event), as: UTF8.self)
     }
 }

@@ -8,6 +8,8 @@ struct Record {
     var rule = -1
     /// What `set` of the last rule has built; `nil`: the value is what goes to the sinks.
     var fields: FieldList?
+    /// Somebody looks at what becomes of it: all of the data is decoded.
+    var isShown = false
     /// It has come to a filter that let nothing through: what it wrote before goes.
     var isFiltered = false
 
@@ -34,6 +36,8 @@ final class CompiledRule: Sendable {
     private let compression: Compression
     private let from: CompiledTemplate?
     private let decode: Decoding
+    /// Of the decoded data.
+    private let wanted: WantedMembers
     private let jq: JQProgram?
     private let shape: Shape?
     private let set: [CompiledField]?
@@ -64,6 +68,13 @@ final class CompiledRule: Sendable {
             ? sinks.map {
                 CompiledSink($0, expectsObject: expectsObject, captureNames: names, ttl: rule.ttl)
             } : []
+        let isLookedThrough = rule.jq != nil || shape != nil || isFollowed || !isLast
+        let hasSet = rule.set != nil
+        let drawn = targets.map { $0.references(hasSet: hasSet) }
+        let isWhole = isLookedThrough || drawn.contains { $0 == nil }
+        wanted =
+            isWhole
+            ? .all : WantedMembers((set ?? []).flatMap(\.references) + drawn.compactMap { $0 }.joined())
     }
 
     /// The captures of a path that the pattern matches; `nil` where the rule excludes it.
@@ -112,10 +123,11 @@ final class CompiledRule: Sendable {
     }
 
     private func decode(_ record: inout Record) throws(MappingFault) {
+        let wanted = record.isShown ? .all : wanted
         if let from {
-            record.input.value = try decode.value(of: try from.render(record.input))
+            record.input.value = try decode.value(of: try from.render(record.input), wanted)
         } else if let value = record.input.value, decode != .none || compression != .none {
-            record.input.value = try decode.value(of: try compression.decompressed(value.textBytes))
+            record.input.value = try decode.value(of: try compression.decompressed(value.textBytes), wanted)
         }
     }
 

@@ -24,6 +24,13 @@ struct CompiledField: Sendable {
         }
     }
 
+    var references: [BoundReference] {
+        switch source {
+        case .template(let template): template.references
+        case .cast(let reference, _, _): [reference]
+        }
+    }
+
     /// Appends its text; where it throws, a part of it may be there.
     func append(to bytes: inout Bytes, from input: borrowing MappingInput) throws(MappingFault) {
         switch source {

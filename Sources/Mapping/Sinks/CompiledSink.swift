@@ -54,6 +54,20 @@ final class CompiledSink: Sendable {
         self.expectsObject = expectsObject
     }
 
+    /// What its templates draw from; `nil` where it writes the data whole.
+    ///
+    /// - Parameter hasSet: whether the rule makes fields.
+    func references(hasSet: Bool) -> [BoundReference]? {
+        let isWhole =
+            switch write {
+            case .string: value == nil
+            case .hash: field == nil ? !hasSet : value == nil
+            case .stdout, .stream, .set, .sortedSet, .children: false
+            }
+        if isWhole { return nil }
+        return [key, member, field, value, score, ttl].compactMap { $0 }.flatMap(\.references)
+    }
+
     func result(of record: borrowing Record) throws(Failure) -> MappingResult {
         if record.isFiltered {
             guard removesFiltered else { return .dropped(.filtered) }

@@ -127,6 +127,15 @@ struct CompiledTemplate: Sendable {
         sole = nil
     }
 
+    var references: [BoundReference] {
+        parts.compactMap { part in
+            switch part {
+            case .literal: nil
+            case .reference(let reference), .filtered(let reference, _): reference
+            }
+        }
+    }
+
     func render(_ input: borrowing MappingInput) throws(MappingFault) -> Bytes {
         var bytes: Bytes = []
         try append(to: &bytes, from: input)

@@ -1,0 +1,27 @@
+/// Which members of a document a rule looks at: the others are checked and not made values of.
+enum WantedMembers: Sendable, Equatable {
+    case all
+    case named([Bytes])
+
+    /// Those that references lead to; all where one means the document itself.
+    init(_ references: [BoundReference]) {
+        var names: [Bytes] = []
+        for case .value(let steps) in references {
+            guard let first = steps.first else {
+                self = .all
+                return
+            }
+            // A name may have dots of its own, as `Value.member(at:)` finds it.
+            for name in [first, steps.joined(separator: ".")] {
+                let bytes = Bytes(name.utf8)
+                if !names.contains(bytes) { names.append(bytes) }
+            }
+        }
+        self = .named(names)
+    }
+
+    func contains(_ name: UnsafeRawBufferPointer) -> Bool {
+        guard case .named(let names) = self else { return true }
+        return names.contains { $0.count == name.count && $0.elementsEqual(name) }
+    }
+}
