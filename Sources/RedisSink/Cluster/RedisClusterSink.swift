@@ -119,7 +119,7 @@ public actor RedisClusterSink: ChangeSink {
         while true {
             try Task.checkCancellation()
             do {
-                refresh()
+                try await refresh(waits: false)
                 if let offset = try await reconcile(work) { return .rewound(to: offset) }
                 guard work.isOpen else { break }
                 let encoder = try await encoder(for: batch)
@@ -167,7 +167,7 @@ public actor RedisClusterSink: ChangeSink {
         let isWritten = placements.values.allSatisfy { $0.isAway || $0.last.confirmed >= confirmed }
         if isWritten, .now - lastMarked < RedisClusterSink.lookInterval { return nil }
         do {
-            refresh()
+            try await refresh(waits: true)
             if let offset = try await reconcile(nil) { return offset }
             try await markAll()
             // What the markers said of their nodes.
@@ -243,11 +243,13 @@ public actor RedisClusterSink: ChangeSink {
             placements: try await guardian.place(batch, context, reader) { basis(HashSlot(of: $0), context) })
     }
 
-    /// Slots that nobody writes to move without a redirection. Delivery does not wait until the nodes may be asked again.
-    private func refresh() {
+    /// Slots that nobody writes to move without a redirection.
+    ///
+    /// - Parameter waits: until the nodes may be asked again; what is to be delivered does not.
+    private func refresh(waits: Bool) async throws(RedisClusterError) {
         guard .now - lastRefreshed >= RedisClusterSink.refreshInterval else { return }
         lastRefreshed = .now
-        cluster.doubtTopology()
+        if waits { try await cluster.refreshTopology() } else { cluster.doubtTopology() }
         if placements.values.contains(where: \.isAway) { known = nil }
     }
 
