@@ -29,6 +29,10 @@ struct Metrics {
         each(&out, "millrace_reconnects_total", .counter, "Connections to ZooKeeper after the first.") {
             $0.reconnects
         }
+        each(
+            &out, "millrace_history_gaps_total", .counter,
+            "How often transactions were gone, and only their outcome is in the log."
+        ) { Int64($0.capture.historyGaps) }
         each(&out, "millrace_resyncs_total", .counter, "How often the tree was compared with the log.") {
             Int64($0.capture.resyncs)
         }

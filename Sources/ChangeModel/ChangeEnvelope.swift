@@ -40,6 +40,22 @@ public enum ChangeEnvelope {
         return json.bytes
     }
 
+    /// The JSON form of a gap: `op` is `gap`, and `source` tells after which transaction and up to which.
+    public static func json(of gap: CaptureGap, offset: Int64, source: String) -> [UInt8] {
+        var json = JSONBytes()
+        json.open()
+        json.field("op", "gap")
+        json.open("source")
+        json.field("connector", "zookeeper")
+        json.field("name", source)
+        json.field("after_zxid", gap.after.value)
+        json.field("to_zxid", gap.upTo.value)
+        json.close()
+        json.field("offset", offset)
+        json.close()
+        return json.bytes
+    }
+
     static func base64(_ data: [UInt8]) -> String {
         let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
         var text: [UInt8] = []

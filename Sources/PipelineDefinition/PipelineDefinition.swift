@@ -31,8 +31,8 @@ public struct ZooKeeperSourceDefinition: Sendable, Hashable {
     /// What is left out, each with everything below; `/zookeeper` too unless `paths` asks for it.
     public var exclude: [PathPattern]
     public var capture: Capture
-    /// For `observer` and `auto`: the quorum ports of the voters, `host:port,host:port`. Empty for `watch`.
-    public var quorum: String
+    /// For `observer` and `auto`; `nil` for `watch`.
+    public var quorum: Quorum?
     public var snapshot: Snapshot
     public var sessionTimeoutMilliseconds: Int
     /// `nil` where none are given, or given as an empty text.
@@ -50,6 +50,41 @@ public struct ZooKeeperSourceDefinition: Sendable, Hashable {
     public enum Snapshot: String, Sendable, Hashable, CaseIterable {
         case initial, always, never
         case whenNeeded = "when_needed"
+    }
+
+    /// How an observer attaches.
+    public struct Quorum: Sendable, Hashable {
+        /// The quorum ports of the voters, `host:port,host:port`.
+        public var servers: String
+        /// The `observerMasterPort`s of followers, likewise; `nil`: none.
+        public var observerMasters: String?
+        /// `user:password`, secret; `nil` where the quorum asks for none.
+        public var credentials: String?
+        /// `nil` where the quorum has no TLS.
+        public var tls: TLS?
+
+        public init(
+            servers: String, observerMasters: String? = nil, credentials: String? = nil, tls: TLS? = nil
+        ) {
+            self.servers = servers
+            self.observerMasters = observerMasters
+            self.credentials = credentials
+            self.tls = tls
+        }
+
+        /// Files in PEM.
+        public struct TLS: Sendable, Hashable {
+            /// `nil`: the roots that the system trusts.
+            public var ca: String?
+            public var cert: String
+            public var key: String
+
+            public init(ca: String?, cert: String, key: String) {
+                self.ca = ca
+                self.cert = cert
+                self.key = key
+            }
+        }
     }
 
     public struct Authentication: Sendable, Hashable {

@@ -23,14 +23,14 @@ struct SourceReader {
         let exclude = exclude(section, paths: paths ?? [])
         let capture =
             section.choice("capture", default: ZooKeeperSourceDefinition.Capture.watch) ?? .watch
-        let quorum = quorum(section, capture)
+        let quorum = QuorumReader(context: context).read(section, capture)
         let snapshot =
             section.choice("snapshot", default: ZooKeeperSourceDefinition.Snapshot.initial) ?? .initial
         let timeout = section.milliseconds("session_timeout", in: 100...3_600_000, context: context) ?? 10_000
         let auth = authentication(section)
         guard let connect, let paths else { return nil }
         return ZooKeeperSourceDefinition(
-            connect: connect, paths: paths, exclude: exclude, capture: capture, quorum: quorum ?? "",
+            connect: connect, paths: paths, exclude: exclude, capture: capture, quorum: quorum,
             snapshot: snapshot,
             sessionTimeoutMilliseconds: Int(timeout), auth: auth)
     }
@@ -41,40 +41,6 @@ struct SourceReader {
         else { return nil }
         if let problem = ServerAddress.problem(inConnectString: text.value) {
             context.error(text.position, "connect: \(problem)", fix: "write host:port,host:port/chroot")
-            return nil
-        }
-        return text.value
-    }
-
-    /// The quorum ports; reported where they are missing, or not asked for.
-    private func quorum(_ section: Section, _ capture: ZooKeeperSourceDefinition.Capture) -> String? {
-        let example = "\"zk1:2888,zk2:2888,zk3:2888\""
-        guard capture != .watch else {
-            if let node = section.node("quorum") {
-                context.error(
-                    node.position, "quorum is for capture: observer and capture: auto",
-                    fix: "write capture: observer, or leave quorum out")
-            }
-            return nil
-        }
-        guard let node = section.required("quorum", example: example),
-            let text = context.text(node, "quorum")
-        else { return nil }
-        let fix = "write host:port,host:port with the first port of server.N in the servers' zoo.cfg"
-        if text.value.contains("/") {
-            context.error(text.position, "quorum has a path; connect has the chroot", fix: fix)
-            return nil
-        }
-        if let problem = ServerAddress.problem(inConnectString: text.value) {
-            context.error(text.position, "quorum: \(problem)", fix: fix)
-            return nil
-        }
-        // There is no usual port, and that of clients answers otherwise.
-        let hosts = text.value.split(separator: ",")
-        if let host = hosts.first(where: {
-            !$0.drop { $0 != "]" }.contains(":") && ($0.hasSuffix("]") || !$0.contains(":"))
-        }) {
-            context.error(text.position, "quorum: \(host) has no port", fix: fix)
             return nil
         }
         return text.value

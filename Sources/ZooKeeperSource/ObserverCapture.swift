@@ -17,14 +17,17 @@ actor ObserverCapture {
         var recovered: RecoveredCapture
     }
 
-    private let configuration: ZooKeeperSource.Configuration
-    private let settings: ObserverConfiguration
-    private let ingest: Ingest
-    private let logger: Logger
+    let configuration: ZooKeeperSource.Configuration
+    let settings: ObserverConfiguration
+    let ingest: Ingest
+    let logger: Logger
 
-    private var machine: ObserverMachine
+    var machine: ObserverMachine
     private var staged: StagedEvents
-    private var isStaging = false
+    private(set) var isStaging = false
+    /// Of the snapshot that is sent, and when it was told of last.
+    private var stagedNodes = 0
+    private var lastTold = ContinuousClock.now
     private var isSnapshot = false
     /// The server that sends a snapshot knows less than the log, and since when there has been no other.
     private var isBehind = false
@@ -32,21 +35,26 @@ actor ObserverCapture {
     private var goesAgain = false
     private var server = ""
     private var wasConnected = false
-    private var isConnected = false
+    private(set) var isConnected = false
     private var lastError: ZooKeeperError?
     private let started = ContinuousClock.now
     private var isSynchronized = false
+    /// A snapshot for sinks is under way beside the transactions.
+    var isServing = false
     /// A snapshot has begun in what was handed out, and not ended.
     private var logIsInSnapshot = false
     private let recoveredPosition: CapturePosition
     private var handed: CapturePosition
     private var lastHanded = ContinuousClock.now
 
-    private static let tick = Duration.seconds(1)
+    static let tick = Duration.seconds(1)
+    static let servingTick = Duration.milliseconds(5)
     /// The capture's position is logged at least this often while it moves.
     private static let positionInterval = Duration.seconds(5)
+    /// How often the log file hears of a tree that is being sent.
+    private static let tellInterval = Duration.seconds(5)
     /// A batch for the log holds about this much data.
-    private static let batchBytes = 1 << 20
+    static let batchBytes = 1 << 20
 
     init(
         _ configuration: ZooKeeperSource.Configuration, _ settings: ObserverConfiguration,
@@ -70,7 +78,7 @@ actor ObserverCapture {
     /// Throws `NotReachable` where no server was ever reached, and else as `ChangeSource.run` does.
     func run() async throws {
         do {
-            // Each observer goes on where the last one ended; a snapshot for sinks that need one takes a new connection.
+            // Each observer goes on where the last one ended.
             while true { try await follow() }
         } catch let error as CancellationError {
             await handOver()
@@ -95,6 +103,7 @@ actor ObserverCapture {
                 }
             }
             group.addTask { try await self.take(observer) }
+            group.addTask { try await self.serveOwedSnapshots() }
             defer { group.cancelAll() }
             try await group.next()
         }
@@ -105,7 +114,9 @@ actor ObserverCapture {
         while true {
             let events: [ObserverEvent]
             do {
-                events = try await observer.nextEvents(timeout: ObserverCapture.tick)
+                // What is read beside the transactions waits to be handed out.
+                events = try await observer.nextEvents(
+                    timeout: isServing ? ObserverCapture.servingTick : ObserverCapture.tick)
             } catch let error as ZooKeeperError {
                 // What `run()` throws says it better.
                 try await Task.sleep(for: ObserverCapture.tick)
@@ -119,11 +130,10 @@ actor ObserverCapture {
                 goesAgain = false
                 return try await Task.sleep(for: ObserverCapture.tick)
             }
-            if !isStaging, isConnected, asksForSnapshot() { return }
         }
     }
 
-    private static func failure(_ error: ZooKeeperError) -> PipelineError {
+    static func failure(_ error: ZooKeeperError) -> PipelineError {
         switch error.code {
         case .ensembleBehind:
             .unavailable(
@@ -144,11 +154,15 @@ actor ObserverCapture {
             isSnapshot = sync != .difference
             self.server = "\(server)"
             staged.clear()
+            stagedNodes = 0
+            lastTold = .now
             try staged.begin(sync)
             logger.info(
                 isSnapshot ? "the tree is sent" : "the transactions since are sent",
                 metadata: ["server": "\(server)", "after": "\(machine.settled.hexadecimal)"])
-        case .snapshotNodes(let nodes): try staged.append(nodes)
+        case .snapshotNodes(let nodes):
+            try staged.append(nodes)
+            noteStaged(nodes.count)
         case .snapshotEnd(let zxid): try staged.end(zxid)
         case .transactions(let transactions):
             if isStaging {
@@ -172,6 +186,13 @@ actor ObserverCapture {
             isConnected = false
             lastError = error
         }
+    }
+
+    private func noteStaged(_ nodes: Int) {
+        stagedNodes += nodes
+        guard .now - lastTold >= ObserverCapture.tellInterval else { return }
+        lastTold = .now
+        logger.info("the tree is being sent", metadata: ["nodes": "\(stagedNodes)"])
     }
 
     /// A leader may lag for a moment: another connection is made.
@@ -227,13 +248,6 @@ actor ObserverCapture {
         }
     }
 
-    /// Sinks that the log cannot serve ask for every live node, which a new connection brings.
-    private func asksForSnapshot() -> Bool {
-        let owed = configuration.takeOwedSnapshots(ingest, logger)
-        if !owed.isEmpty { machine.repeatSnapshot(for: owed) }
-        return machine.owesSnapshot
-    }
-
     private func checkReachable() throws {
         // What is behind has 60 s, and then ends the observer.
         guard !wasConnected, !configuration.waitsForServers, lastError?.code != .ensembleBehind,
@@ -252,6 +266,7 @@ actor ObserverCapture {
         counts.isReadingTree = isStaging && isSnapshot
         counts.seen = machine.settled
         counts.resyncs = machine.resyncs
+        counts.historyGaps = machine.gaps
         ingest.progress.note(counts)
     }
 

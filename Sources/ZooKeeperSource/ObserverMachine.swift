@@ -26,6 +26,8 @@ struct ObserverMachine {
     /// No server that is behind it is believed.
     private var seen: Zxid
     private(set) var resyncs = 0
+    /// Snapshots that took the place of transactions.
+    private(set) var gaps = 0
     /// A snapshot is being compared: what is known is ahead of the entries by the change that is held back.
     private(set) var isInSnapshot = false
 
@@ -63,7 +65,7 @@ struct ObserverMachine {
     }
 
     /// The zxid to go on from; 0: from a snapshot.
-    var start: Int64 { isContinuous && !repeats.isOwed ? settled.value : 0 }
+    var start: Int64 { isContinuous ? settled.value : 0 }
 
     var position: CapturePosition {
         CapturePosition(seen: max(seen, settled), settled: max(settled, told), mode: .observer)
@@ -74,7 +76,7 @@ struct ObserverMachine {
 
     // MARK: Snapshots
 
-    /// Sinks that need every live node once more: the next snapshot tells them.
+    /// Sinks that need every live node once more: the next snapshot tells them, be it one beside the transactions.
     mutating func repeatSnapshot(for sinks: [String]) {
         guard options.mode != .never else { return repeats.refuse(sinks) }
         repeats.request(sinks)
@@ -84,6 +86,29 @@ struct ObserverMachine {
 
     mutating func takeRepeats() -> [String] { repeats.takeComplete() }
 
+    /// A snapshot beside the transactions begins, for sinks that need one.
+    mutating func beginAside() { repeats.beginWalk() }
+
+    /// A node of it. One that is newer or older than what is known is left out: what made it so is, or will be, among the
+    /// transactions, and the sinks get it from there.
+    mutating func nodeAside(_ node: SnapshotNode) {
+        guard repeats.isServing, let path = relative(node.path), let known = known.nodes[path],
+            known.czxid.value == node.stat.czxid, known.mzxid.value == node.stat.mzxid
+        else { return }
+        let stat = NodeStat(node.stat)
+        for sink in repeats.sinks(for: path, inWalk: true) {
+            var change = Change(
+                operation: .read, path: path, data: node.data, zxid: stat.mzxid, timestamp: stat.mtime,
+                stat: stat,
+                onlyFor: sink)
+            change.snapshot = .snapshot
+            emit(change)
+        }
+    }
+
+    /// All of it has come.
+    mutating func endAside() { repeats.endWalk(hidden: []) }
+
     /// - Precondition: the snapshot is not behind what was seen (`isBehind`).
     /// - Returns: The transactions whose history is gone: those between the last one in the log and the snapshot.
     mutating func beginSnapshot(_ zxid: Int64) -> CaptureGap? {
@@ -91,6 +116,7 @@ struct ObserverMachine {
         if told > .none, zxid > told.value {
             let missing = CaptureGap(after: told, upTo: Zxid(zxid))
             emitter.emit(missing)
+            gaps += 1
             gap = missing
         }
         reason =

@@ -105,10 +105,9 @@ struct Assembly {
         var configuration = ZooKeeperSource.Configuration(
             client: client, scope: source.scope,
             snapshot: snapshot, waitsForServers: options.waitsForServers)
-        if source.capture != .watch {
+        if let quorum = source.quorum {
             do {
-                let quorum = try ConnectString(parsing: source.quorum)
-                configuration.observer = ObserverConfiguration(quorumServers: quorum.servers)
+                configuration.observer = try Assembly.observer(quorum)
             } catch {
                 throw PipelineError.unavailable("\(definition.file): source.zookeeper.quorum: \(error)")
             }
@@ -118,6 +117,25 @@ struct Assembly {
         configuration.deletesWhatLeftTheScope = options.deletesWhatLeftTheScope
         configuration.resyncs = options.resyncs
         return configuration
+    }
+
+    private static func observer(
+        _ quorum: ZooKeeperSourceDefinition.Quorum
+    ) throws(ZooKeeperError) -> ObserverConfiguration {
+        var observer = ObserverConfiguration(
+            quorumServers: try ConnectString(parsing: quorum.servers).servers)
+        if let masters = quorum.observerMasters {
+            observer.observerMasters = try ConnectString(parsing: masters).servers
+        }
+        if let credentials = quorum.credentials {
+            let parts = credentials.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            observer.credentials = QuorumCredentials(
+                name: String(parts[0]), password: parts.count > 1 ? String(parts[1]) : "")
+        }
+        if let tls = quorum.tls {
+            try observer.useTLS(rootsPath: tls.ca, certificatePath: tls.cert, keyPath: tls.key)
+        }
+        return observer
     }
 
     private func sink(_ sink: SinkDefinition, logger: Logger) throws -> SinkSetup {

@@ -67,6 +67,45 @@ import ZooKeeperClient
         }
     }
 
+    /// An observer tells one sink the tree, and all others every transaction meanwhile.
+    @Test func anObserverMissesNothingForASinkThatHasLostEverything() async throws {
+        try await TestBed.with(.observedEnsemble) { bed in
+            let file = try bed.definition(
+                LateSinkTests.pipeline(
+                    LateSinkTests.keys + "\n" + LateSinkTests.changes,
+                    capture: "capture: observer, quorum: \"${QUORUM}\""))
+            try await bed.withWriter { writer in
+                try await writer.create("/t", "root")
+                try await writer.create("/t/counter", "0")
+            }
+            let run = try bed.millrace("run", file)
+            try await eventually("it runs") { run.errors.contains("the tree is read") }
+            try await LateSinkTests.writeUntilTrimmed(bed)
+            try await eventually("delivered") { try await bed.redis("EXISTS", "k:/t/n49").int == 0 }
+            let count = 3000
+            async let writing: Void = bed.withWriter { writer in
+                for value in 1...count { try await writer.set("/t/counter", "\(value)") }
+            }
+            try await Task.sleep(for: .milliseconds(300))
+            let lost = try await bed.strings("KEYS", "*").filter { !$0.contains("changes") }
+            _ = try await bed.redis(["DEL"] + lost)
+            try await eventually("every live node is there again") {
+                try await bed.strings("KEYS", "k:*").count == 42
+            }
+            try await writing
+            try await eventually("the last value arrives") {
+                try await bed.redis("GET", "k:/t/counter").string == "\(count)"
+            }
+            #expect(run.errors.contains("the tree is told once more"))
+            #expect(!run.errors.contains("history is gone"))
+            let versions = try await bed.stream("changes").filter {
+                $0.fields["path"] == "/t/counter" && $0.fields["op"] == "u"
+            }.compactMap { $0.fields["version"].flatMap { Int($0) } }
+            #expect(versions == Array(1...count))
+            #expect(try await run.stop() == 0)
+        }
+    }
+
     @Test func aNewSinkGetsWhatTheLogNoLongerHolds() async throws {
         try await TestBed.with { bed in
             let file = try bed.definition(LateSinkTests.pipeline(LateSinkTests.keys))

@@ -104,6 +104,19 @@ import Testing
         ("capture: auto\n    quorum: \"h:2888/x\"", "quorum has a path; connect has the chroot"),
         ("capture: auto\n    quorum: \"a:2888,b\"", "quorum: b has no port"),
         ("capture: auto\n    quorum: \"[::1]\"", "quorum: [::1] has no port"),
+        ("capture: auto\n    quorum: {}", "quorum has no 'servers'"),
+        (
+            "capture: auto\n    quorum: {servers: \"h:1\", observer_masters: \"h\"}",
+            "observer_masters: h has no port"
+        ),
+        (
+            "capture: auto\n    quorum: {servers: \"h:1\", credentials: \"secret\"}",
+            "credentials have no user before a ':'"
+        ),
+        (
+            "capture: auto\n    quorum: {servers: \"h:1\", tls: {ca: a.pem, cert: b.pem}}",
+            "quorum.tls has no 'key'"
+        ),
     ])
     func quorumIsChecked(line: String, message: String) {
         let found = problems(definition(source: line)).map { String($0.split(separator: "error: ")[1]) }
@@ -112,8 +125,24 @@ import Testing
 
     @Test func observersNeedAQuorum() throws {
         let source = "capture: observer\n    quorum: \"a:2888,b:2888\""
-        let definition = try valid(definition(source: source))
-        #expect(definition.source.capture == .observer && definition.source.quorum == "a:2888,b:2888")
+        let short = try valid(definition(source: source))
+        #expect(short.source.capture == .observer)
+        #expect(short.source.quorum == .init(servers: "a:2888,b:2888"))
+        let whole = try valid(
+            definition(
+                source: """
+                    capture: auto
+                        quorum:
+                          servers: "a:2888"
+                          observer_masters: "b:2191"
+                          credentials: "me:a:b"
+                          tls: {ca: ca.pem, cert: a.pem, key: a.key}
+                    """))
+        #expect(
+            whole.source.quorum
+                == .init(
+                    servers: "a:2888", observerMasters: "b:2191", credentials: "me:a:b",
+                    tls: .init(ca: "ca.pem", cert: "a.pem", key: "a.key")))
     }
 
     // MARK: Not yet

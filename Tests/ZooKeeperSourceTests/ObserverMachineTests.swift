@@ -168,7 +168,8 @@ import ZooKeeperClient
         try bench.snapshot(10, [("/t", 1), ("/t/a", 2)])
         _ = bench.lines()
         bench.machine.repeatSnapshot(for: ["late"])
-        #expect(bench.machine.owesSnapshot && bench.machine.start == 0)
+        #expect(bench.machine.owesSnapshot)
+        // The leader has no transactions any more: this one serves them, too.
         let gap = try bench.snapshot(20, [("/t", 1), ("/t/a", 12)])
         // What was made in between is only its outcome.
         #expect(gap == CaptureGap(after: Zxid(10), upTo: Zxid(20)))
@@ -179,6 +180,32 @@ import ZooKeeperClient
             ])
         #expect(bench.machine.takeRepeats() == ["late"])
         #expect(!bench.machine.owesSnapshot)
+    }
+
+    @Test func aSnapshotBesideTheTransactionsTellsWhatIsKnown() throws {
+        var bench = ObserverBench()
+        try bench.snapshot(10, [("/t", 1), ("/t/a", 2), ("/t/b", 3), ("/t/c", 4)])
+        try bench.commit(11, create("/t/d"))
+        try bench.commit(12, .delete(path: "/t/c", byEnsemble: false))
+        _ = bench.lines()
+        bench.machine.repeatSnapshot(for: ["late"])
+        #expect(bench.machine.owesSnapshot && bench.machine.start == 12)
+        bench.machine.beginAside()
+        // It is ahead by /t/b and /t/e, and was begun before /t/d was made and /t/c deleted.
+        for (path, zxid) in [
+            ("/", 0), ("/t", 1), ("/t/a", 2), ("/t/b", 13), ("/t/c", 4), ("/t/e", 14), ("/u", 5),
+        ] {
+            bench.machine.nodeAside(snapshotNode(path, Int64(zxid)))
+        }
+        #expect(bench.machine.takeRepeats().isEmpty)
+        bench.machine.endAside()
+        #expect(bench.machine.takeRepeats() == ["late"])
+        #expect(!bench.machine.owesSnapshot && bench.machine.settled == Zxid(12))
+        let changes = bench.changes()
+        #expect(
+            changes.map { "\($0.operation.letter) \($0.path) \($0.onlyFor ?? "all") \($0.snapshot)" } == [
+                "r /t late snapshot", "r /t/a late snapshot",
+            ])
     }
 
     @Test func pathsAreThoseBelowTheChroot() throws {

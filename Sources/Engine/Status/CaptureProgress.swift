@@ -17,6 +17,8 @@ public final class CaptureProgress: Sendable {
         public var missedValues = 0
         /// How often the tree was compared with what the log knows.
         public var resyncs = 0
+        /// How often transactions were gone before they could be had, and only their outcome is told.
+        public var historyGaps = 0
 
         public init() {}
     }

@@ -76,6 +76,7 @@ public struct StatusDocument: Sendable {
         json.field("captured", pipeline.log?.captured)
         json.field("missed_values", Int64(counts.missedValues))
         json.field("resyncs", Int64(counts.resyncs))
+        json.field("history_gaps", Int64(counts.historyGaps))
         json.field("reconnects", pipeline.reconnects)
         if let trouble = pipeline.captureTrouble {
             json.field("trouble", trouble)

@@ -59,16 +59,22 @@ extension Log {
             _ batch: RecordBatch, below end: Int64, _ filter: ChangeFilter, _ printer: inout any ChangePrinter
         ) throws {
             try batch.forEach { record in
-                guard record.type == RecordType.change, record.offset < end else { return }
-                let change: Change
+                guard record.offset < end else { return }
                 do {
-                    change = try ChangeCodec.decode(record.payload)
+                    switch record.type {
+                    case RecordType.change:
+                        let change = try ChangeCodec.decode(record.payload)
+                        if filter.takes(change) { printer.add(change, offset: record.offset) }
+                    case RecordType.gap where selection.op == nil:
+                        printer.add(try CaptureGap(decoding: record.payload), offset: record.offset)
+                    default:
+                        break
+                    }
                 } catch {
                     throw LogError(
                         code: .corrupt, message: "the record at offset \(record.offset): \(error)",
                         file: directory)
                 }
-                if filter.takes(change) { printer.add(change, offset: record.offset) }
             }
             if printer.isFull || follow { try printer.flush() }
         }
@@ -114,6 +120,8 @@ struct ChangeSelection: ParsableArguments {
 /// Prints changes as they come.
 private protocol ChangePrinter {
     mutating func add(_ change: Change, offset: Int64)
+    /// Of a gap the offset is that of the change behind it.
+    mutating func add(_ gap: CaptureGap, offset: Int64)
     var isFull: Bool { get }
     /// Writes out what was added. Throws the exit of the program where nobody reads any more.
     mutating func flush() throws
@@ -145,6 +153,11 @@ private struct ChangeLines: ChangePrinter {
         lines.append(UInt8(ascii: "\n"))
     }
 
+    mutating func add(_ gap: CaptureGap, offset: Int64) {
+        lines += ChangeEnvelope.json(of: gap, offset: offset, source: source)
+        lines.append(UInt8(ascii: "\n"))
+    }
+
     mutating func flush() throws {
         guard !lines.isEmpty else { return }
         try ChangeLines.write(lines)
@@ -171,6 +184,11 @@ private struct ChangeTable: ChangePrinter {
             change.version < 0 ? "-" : "\(change.version)", change.zxid.hexadecimal,
             change.data.map { "\($0.count)" } ?? "-", data ?? "-",
         ])
+    }
+
+    mutating func add(_ gap: CaptureGap, offset: Int64) {
+        let missing = "after \(gap.after.hexadecimal) the history is gone"
+        rows.append(["\(offset)", "-", "gap", "-", "-", gap.upTo.hexadecimal, "-", missing])
     }
 
     mutating func flush() throws {
