@@ -3,9 +3,16 @@
 it: the golden bytes of ZooKeeperClient's observer. usage: record-observer.py VERSION CLASSPATH [DIRECTORY]
 
 Debian's: record-observer.py 3.8 /usr/share/java/slf4j-simple.jar:/usr/share/java/zookeeper.jar
-Writes observer-{snap,diff}-VERSION.bin and .txt beside itself. Python and a JVM, nothing else.
+Another one's: its classes or jars (zookeeper, zookeeper-jute), slf4j-api, slf4j-simple, snappy-java, metrics-core and
+Netty's jars. A server that calls itself other than VERSION is refused. Python and a JVM, nothing else.
+
+Writes, as .bin and .txt beside itself or into DIRECTORY:
+  observer-snap-VERSION   a snapshot, then every type of transaction live
+  observer-diff-VERSION   the same transactions as a difference from the leader's memory
+  observer-log-VERSION    and from its log files, up to the last one of them
+  observer-plain-VERSION  live, of servers that log neither digests nor the nodes of closed sessions
 """
-import os, shutil, signal, socket, struct, subprocess, sys, tempfile, time
+import contextlib, os, shutil, socket, struct, subprocess, sys, tempfile, time
 
 WORLD = [(31, "world", "anyone")]
 
@@ -69,7 +76,10 @@ class Reader:
     def buf(self):
         n = self.int()
         return None if n < 0 else self.take(n)
-    def str(self): return (self.buf() or b"").decode()
+    def str(self):
+        # Java writes a character beyond U+FFFF as two surrogates of three bytes each.
+        text = (self.buf() or b"").decode("utf-8", "surrogatepass")
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
     def acl(self): return [(self.int(), self.str(), self.str()) for _ in range(max(self.int(), 0))]
 
 
@@ -126,7 +136,7 @@ class Observer:
         self.socket = socket.create_connection(("127.0.0.1", port), 5)
         self.socket.settimeout(10)
         self.bytes, self.lines, self.last = b"", [], zxid
-        self.claim = zxid
+        self.claim, self.live = zxid, False
         self.reader = Reader(self.take)
 
     def take(self, n):
@@ -140,12 +150,11 @@ class Observer:
 
     def send(self, kind, zxid, data): self.socket.sendall(struct.pack(">iq", kind, zxid) + buf(data) + b"\xff" * 4)
 
-    def until(self, last):
-        """Follows until a transaction is here and the leader has said UPTODATE."""
-        live = getattr(self, "live", False)
+    def until(self, last, live=True):
+        """Follows until a transaction is here and, with `live`, the leader has said UPTODATE."""
         if not self.bytes: self.send(16, 0, struct.pack(">qiq", -1, 0x10000, 0))
         proposals = []
-        while not (live and self.last >= last):
+        while not ((self.live or not live) and self.last >= last):
             kind, zxid, data = self.reader.int(), self.reader.long(), self.reader.buf()
             for _ in range(max(self.reader.int(), 0)): self.reader.str(), self.reader.str()
             if kind == 17: self.send(18, self.claim, struct.pack(">i", -1))
@@ -153,7 +162,7 @@ class Observer:
             elif kind == 15: self.snapshot(zxid)
             elif kind == 10: self.send(3, zxid, None)
             elif kind == 12:
-                self.live = live = True
+                self.live = True
                 self.lines.append(f"upToDate {self.last}")
                 self.send(3, zxid, None)
             elif kind == 2: proposals.append(data)
@@ -192,24 +201,24 @@ def free(count):
     return ports
 
 
-def leads(port):
+def serves(port):
+    """What the server says of itself, or nothing."""
     try:
         with socket.create_connection(("127.0.0.1", port), 1) as s:
             s.sendall(b"srvr")
-            return b"Mode: leader" in s.recv(4096)
-    except OSError: return False
+            text = b""
+            while more := s.recv(4096): text += more
+            return text.decode()
+    except OSError: return ""
 
 
+class Ensemble:
+    """Three servers, and a session at their leader."""
 
-
-def main():
-    version, classpath = sys.argv[1], sys.argv[2]
-    target = sys.argv[3] if len(sys.argv) > 3 else os.path.dirname(os.path.abspath(__file__))
-    root = tempfile.mkdtemp()
-    ports = free(10)
-    members = "".join(f"server.{i + 1}=127.0.0.1:{ports[i]}:{ports[3 + i]}\n" for i in range(3))
-    servers = []
-    try:
+    def __init__(self, root, classpath, flags):
+        self.ports, self.servers = free(10), []
+        ports = self.ports
+        members = "".join(f"server.{i + 1}=127.0.0.1:{ports[i]}:{ports[3 + i]}\n" for i in range(3))
         for i in range(3):
             home = f"{root}/{i + 1}"
             os.mkdir(home)
@@ -218,64 +227,143 @@ def main():
                 f"tickTime=200\ninitLimit=50\nsyncLimit=20\ndataDir={home}\nclientPort={ports[6 + i]}\n"
                 f"clientPortAddress=127.0.0.1\nadmin.enableServer=false\n4lw.commands.whitelist=*\n"
                 f"reconfigEnabled=true\nskipACL=yes\nextendedTypesEnabled=true\n{members}")
-            servers.append(subprocess.Popen(
+            self.servers.append(subprocess.Popen(
                 ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dzookeeper.skipACL=yes",
-                 "-Dznode.container.checkIntervalMs=1000",
-                 "-Dzookeeper.extendedTypesEnabled=true", "-Dzookeeper.forceSync=no", "-cp", classpath,
+                 "-Dznode.container.checkIntervalMs=1000", "-Dzookeeper.snapshotSizeFactor=0",
+                 "-Dzookeeper.admin.enableServer=false", "-Dzookeeper.extendedTypesEnabled=true",
+                 "-Dzookeeper.forceSync=no", *flags, "-cp", classpath,
                  "org.apache.zookeeper.server.quorum.QuorumPeerMain", f"{home}/zoo.cfg"],
                 stdout=open(f"{home}/log", "w"), stderr=subprocess.STDOUT))
+
+    def elect(self, version):
         deadline = time.time() + 30
-        leader = None
-        while leader is None and time.time() < deadline:
-            leader = next((i for i in range(3) if leads(ports[6 + i])), None)
+        while time.time() < deadline:
+            for i in range(3):
+                said = serves(self.ports[6 + i])
+                if "Mode: leader" not in said: continue
+                self.version = said.split("version: ")[1].split("-")[0].split(",")[0]
+                assert self.version.startswith(version + "."), f"this is {self.version}"
+                self.leader, self.client = i, Client(self.ports[6 + i])
+                return
             time.sleep(0.1)
-        assert leader is not None, "no leader"
-        client = Client(ports[6 + leader])
-        client.create("/golden", "ein Wert \u20ac".encode())
-        client.create("/golden/null", None)
-        client.create("/golden/guarded", b"\0\xff", entries=[(1, "world", "anyone"), (31, "digest", "a:b\u00e9")])
-        client.create("/golden/container", op=19, flags=4)
-        client.create("/golden/ttl", b"t", op=21, flags=5, ttl=3_600_000)
-        client.create("/golden/mine", b"e", flags=1)
-        for i in range(20): client.set("/golden", str(i).encode())
-        snap = Observer(ports[leader], 0)
+        raise TimeoutError("no leader")
+
+    def observer(self, zxid): return Observer(self.ports[self.leader], zxid)
+
+    def last_zxid(self):
+        self.client.send(struct.pack(">ii", 99, 3) + ustr("/golden") + b"\0")
+        return struct.unpack(">iqi", self.client.receive()[:16])[1]
+
+    def gone(self, *paths):
+        """Waits until the ensemble has removed nodes by itself."""
+        deadline = time.time() + 15
+        while any(self.client.ask(3, ustr(path) + b"\0") == 0 for path in paths):
+            assert time.time() < deadline, "not removed"
+            time.sleep(0.1)
+
+    def rename(self):
+        """Gives a follower another client port, which is a reconfig."""
+        changed, ports = (self.leader + 2) % 3, self.ports
+        joining = (f"server.{changed + 1}=127.0.0.1:{ports[changed]}:{ports[3 + changed]}:participant;"
+                   f"127.0.0.1:{ports[9]}")
+        return self.client.ask(16, ustr(joining) + buf(None) + buf(None) + struct.pack(">q", -1))
+
+
+@contextlib.contextmanager
+def ensemble(version, classpath, *flags):
+    root = tempfile.mkdtemp()
+    it = Ensemble(root, classpath, flags)
+    try:
+        it.elect(version)
+        yield it
+    finally:
+        for server in it.servers: server.kill()
+        for server in it.servers: server.wait()
+        shutil.rmtree(root)
+
+
+def tree(client):
+    """A node of each kind."""
+    ok = [client.create("/golden", "ein Wert \u20ac".encode()), client.create("/golden/null", None),
+          client.create("/golden/guarded", b"\0\xff",
+                        entries=[(1, "world", "anyone"), (31, "digest", "a:b\u00e9\U0001f511")]),
+          client.create("/golden/container", op=19, flags=4),
+          client.create("/golden/ttl", b"t", op=21, flags=5, ttl=3_600_000),
+          client.create("/golden/mine", b"e", flags=1)]
+    assert ok == [0] * 6, ok
+    for i in range(20): client.set("/golden", str(i).encode())
+
+
+def made(path, data=b"", flags=0): return ustr(path) + buf(data) + acl(WORLD) + struct.pack(">i", flags)
+
+
+def every_type(servers):
+    """A transaction of each type, and what becomes of those that fail."""
+    client, ports = servers.client, servers.ports
+    other = Client(ports[6 + (servers.leader + 1) % 3])
+    for n in ("z", "a", "m"): assert other.create(f"/golden/gone-{n}", b"", flags=1, op=15) == 0
+    assert client.create("/golden/sequence-", b"s", flags=2) == 0
+    assert client.create("/golden/plain", None, op=15) == 0
+    assert client.create("/golden/brief", b"b", op=19, flags=4) == 0
+    assert client.create("/golden/timed", b"t", op=21, flags=5, ttl=1) == 0
+    assert client.create("/golden") == -110
+    client.set("/golden/null", b"now something")
+    client.ask(7, ustr("/golden/null") + acl([(5, "ip", "127.0.0.1")]) + struct.pack(">i", -1))
+    at_20, any_version = struct.pack(">i", 20), struct.pack(">i", -1)
+    client.multi((13, ustr("/golden") + at_20), (1, made("/golden/m", b"1")),
+                 (5, ustr("/golden/m") + buf(b"2") + struct.pack(">i", 0)), (15, made("/golden/m2", b"e", 1)),
+                 (19, made("/golden/m3", b"", 4)), (21, made("/golden/m4", b"t", 5) + struct.pack(">q", 3_600_000)),
+                 (2, ustr("/golden/guarded") + any_version))
+    client.multi((5, ustr("/golden/m") + buf(b"never") + any_version), (1, made("/golden/never")),
+                 (2, ustr("/golden/missing") + any_version), (2, ustr("/golden/m") + any_version))
+    client.multi((2, ustr("/golden/m") + any_version), (13, ustr("/golden") + any_version),
+                 (13, ustr("/golden") + struct.pack(">i", 7)))
+    assert client.create("/golden/container/child") == 0
+    assert client.delete("/golden/container/child") == 0            # the container goes by itself
+    other.close()
+    Client(ports[6 + servers.leader]).close()                       # a session without nodes
+    error = servers.rename()
+    assert error == 0, f"reconfig: {error}"
+    servers.gone("/golden/container", "/golden/timed")
+    client.set("/golden", b"end")
+
+
+def write(name, version, servers, observer, target):
+    base = f"{target}/observer-{name}-{version}"
+    open(base + ".bin", "wb").write(observer.bytes)
+    lines = [f"recorded from ZooKeeper {servers.version}"] + observer.lines
+    open(base + ".txt", "w").write("".join(line + "\n" for line in lines))
+    print(base, len(observer.bytes), "bytes", len(lines), "lines")
+
+
+def main():
+    version, classpath = sys.argv[1], sys.argv[2]
+    target = sys.argv[3] if len(sys.argv) > 3 else os.path.dirname(os.path.abspath(__file__))
+    with ensemble(version, classpath) as servers:
+        tree(servers.client)
+        snap = servers.observer(0)
         snap.until(0)
         start = snap.last
-        other = Client(ports[6 + (leader + 1) % 3])
-        for n in ("z", "a", "m"): assert other.create(f"/golden/gone-{n}", b"", flags=1, op=15) == 0
-        client.create("/golden/sequence-", b"s", flags=2)
-        client.create("/golden")                                    # exists: an error
-        client.set("/golden/null", b"now something")
-        client.ask(7, ustr("/golden/null") + acl([(5, "ip", "127.0.0.1")]) + struct.pack(">i", -1))
-        client.multi((13, ustr("/golden") + struct.pack(">i", 20)), (1, ustr("/golden/m") + buf(b"1") + acl(WORLD)
-                     + struct.pack(">i", 0)), (5, ustr("/golden/m") + buf(b"2") + struct.pack(">i", 0)),
-                     (2, ustr("/golden/guarded") + struct.pack(">i", -1)))
-        client.multi((5, ustr("/golden/m") + buf(b"never") + struct.pack(">i", -1)),
-                     (2, ustr("/golden/missing") + struct.pack(">i", -1)))
-        client.create("/golden/container/child")
-        client.delete("/golden/container/child")                    # the container goes by itself
-        other.close()
-        changed = (leader + 2) % 3
-        joining = f"server.{changed + 1}=127.0.0.1:{ports[changed]}:{ports[3 + changed]}:participant;127.0.0.1:{ports[9]}"
-        error = client.ask(16, ustr(joining) + buf(None) + buf(None) + struct.pack(">q", -1))
-        print("reconfig:", error)
-        deadline = time.time() + 10
-        while client.ask(3, ustr("/golden/container") + b"\0") == 0 and time.time() < deadline: time.sleep(0.1)
-        client.set("/golden", b"end")
-        client.send(struct.pack(">ii", 99, 3) + ustr("/golden") + b"\0")
-        last = struct.unpack(">iqi", client.receive()[:16])[1]
+        every_type(servers)
+        last = servers.last_zxid()
         snap.until(last)
-        diff = Observer(ports[leader], start)
+        diff = servers.observer(start)
         diff.until(last)
-        for name, observer in (("snap", snap), ("diff", diff)):
-            base = f"{target}/observer-{name}-{version}"
-            open(base + ".bin", "wb").write(observer.bytes)
-            open(base + ".txt", "w").write("".join(line + "\n" for line in observer.lines))
-            print(base, len(observer.bytes), "bytes", len(observer.lines), "lines")
-    finally:
-        for server in servers: server.kill()
-        for server in servers: server.wait()
-        shutil.rmtree(root)
+        # More than the leader keeps in memory, so that it reads its log files.
+        for i in range(520): servers.client.set("/golden", b"")
+        log = servers.observer(start)
+        log.until(last, live=False)
+        for name, observer in (("snap", snap), ("diff", diff), ("log", log)):
+            write(name, version, servers, observer, target)
+    with ensemble(version, classpath, "-Dzookeeper.digest.enabled=false",
+                  "-Dzookeeper.closeSessionTxn.enabled=false") as servers:
+        tree(servers.client)
+        start = servers.last_zxid()
+        plain = servers.observer(start)
+        plain.until(start)
+        every_type(servers)
+        plain.until(servers.last_zxid())
+        write("plain", version, servers, plain, target)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,25 @@ import Testing
 
 @testable import ZooKeeperClient
 
-/// What a real leader sent, as `Tests/Golden/record-observer.py` recorded it, against what that script's own decoder read.
+/// What real leaders sent, as `Tests/Golden/record-observer.py` recorded it, against what that script's own decoder read.
 struct ObserverGoldenTests {
-    static let names = ["observer-snap-3.8", "observer-diff-3.8"]
+    static let versions = ["3.6", "3.7", "3.8", "3.9"]
+    /// A snapshot and what follows live, a difference from memory, one from log files, and one of servers without digests.
+    static let kinds = ["snap", "diff", "log", "plain"]
+    static let names = versions.flatMap { version in kinds.map { "observer-\($0)-\(version)" } }
+
+    /// Taken apart thoroughly, which needs seconds; of the others only a sample is.
+    static let thorough: Set = ["observer-snap-3.9", "observer-diff-3.6"]
 
     static func golden(_ name: String) throws -> (bytes: [UInt8], lines: [String]) {
         let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .deletingLastPathComponent().appendingPathComponent("Golden")
         let bytes = Array(try Data(contentsOf: folder.appendingPathComponent(name + ".bin")))
         let text = try String(contentsOf: folder.appendingPathComponent(name + ".txt"), encoding: .utf8)
-        return (bytes, text.split(separator: "\n").map(String.init))
+        let lines = text.split(separator: "\n").map(String.init)
+        let version = name.split(separator: "-").last ?? ""
+        try #require(lines.first?.hasPrefix("recorded from ZooKeeper \(version).") == true)
+        return (bytes, Array(lines.dropFirst()))
     }
 
     /// The last transaction that was held when the recording began.
@@ -22,6 +31,13 @@ struct ObserverGoldenTests {
         guard lines.first == "difference" else { return 0 }
         let first = lines.first { $0.hasPrefix("transaction ") } ?? ""
         return (Int64(first.split(separator: " ")[1]) ?? 0) - 1
+    }
+
+    static func decoded(_ name: String) throws -> LearnerSession {
+        let (bytes, expected) = try golden(name)
+        var session = LearnerSession(lastZxid: start(expected))
+        session.receive(bytes, pieces: bytes.count)
+        return session
     }
 
     @Test(arguments: names) func recorded(_ name: String) throws {
@@ -35,10 +51,58 @@ struct ObserverGoldenTests {
         }
     }
 
+    /// So that a recording which lacks something does not pass for one that is decoded.
+    @Test(arguments: versions) func everyTypeOfNodeAndTransaction(_ version: String) throws {
+        let snapshot = try ObserverGoldenTests.golden("observer-snap-\(version)").lines.filter {
+            $0.hasPrefix("node ")
+        }
+        for name in ["", "golden/null", "golden/guarded", "golden/container", "golden/ttl", "golden/mine"] {
+            #expect(snapshot.contains { $0.hasPrefix("node /\(name) ") }, "\(name)")
+        }
+        for kind in ObserverGoldenTests.kinds {
+            let name = "observer-\(kind)-\(version)"
+            let lines = try ObserverGoldenTests.golden(name).lines
+            let transactions = lines.filter { $0.hasPrefix("transaction ") }.joined(separator: "\n")
+            for word in [
+                "createSession 4000", "error -110", "setData /", "setACL /", "reconfigure /", "multi check /",
+                "error -101", "error -103", "closeSession ", "persistent",
+                "ephemeral", "container", "ttl(1)", "ttl(3600000)", "/child false", "/container true",
+                "/timed true",
+            ] { #expect(transactions.contains(word), "\(name): \(word)") }
+        }
+    }
+
+    /// However transactions come, they do the same, and a multi that failed does nothing.
+    @Test(arguments: versions) func sameEffectsHoweverTheyCome(_ version: String) throws {
+        let live = try ObserverGoldenTests.decoded("observer-snap-\(version)").transactions
+        for kind in ["diff", "log"] {
+            let others = try ObserverGoldenTests.decoded("observer-\(kind)-\(version)").transactions
+            #expect(others.map(\.zxid) == live.map(\.zxid))
+            #expect(others.map(\.effectLines) == live.map(\.effectLines))
+        }
+        for kind in ObserverGoldenTests.kinds {
+            let multis = try ObserverGoldenTests.decoded("observer-\(kind)-\(version)").transactions.filter {
+                if case .multi = $0.operation { true } else { false }
+            }
+            #expect(multis.map(\.effects.count) == [7, 0, 0])
+        }
+    }
+
+    /// Servers with `closeSessionTxn.enabled=false` do not say which nodes go with a session.
+    @Test(arguments: versions) func closedSessions(_ version: String) throws {
+        let gone = ["/golden/gone-a", "/golden/gone-m", "/golden/gone-z"]
+        let kinds: [String: [[String]?]] = ["snap": [gone, []], "plain": [nil, nil]]
+        for (kind, expected) in kinds {
+            var closed: [[String]?] = []
+            for transaction in try ObserverGoldenTests.decoded("observer-\(kind)-\(version)").transactions {
+                if case .closeSession(let paths) = transaction.operation { closed.append(paths?.sorted()) }
+            }
+            #expect(closed == expected, "\(kind)")
+        }
+    }
+
     @Test(arguments: names) func acknowledgesNothingButTheTwoThatLeadersWaitFor(_ name: String) throws {
-        let (bytes, expected) = try ObserverGoldenTests.golden(name)
-        var session = LearnerSession(lastZxid: ObserverGoldenTests.start(expected))
-        session.receive(bytes, pieces: bytes.count)
+        let session = try ObserverGoldenTests.decoded(name)
         var types: [Int32] = []
         for var packet in session.written {
             while let next = try QuorumPacket.take(from: &packet, maximumBytes: 1_000) {
@@ -46,15 +110,19 @@ struct ObserverGoldenTests {
                 if next.type == QuorumPacketType.ping { #expect(next.data == ByteBuffer()) }
             }
         }
-        #expect(types.prefix(3) == [QuorumPacketType.ackEpoch, QuorumPacketType.ack, QuorumPacketType.ack])
-        #expect(types.dropFirst(3).allSatisfy { $0 == QuorumPacketType.ping })
+        // What comes from log files is recorded up to its last transaction.
+        let acknowledged = name.contains("-log-") ? 0 : 2
+        let first = [QuorumPacketType.ackEpoch] + Array(repeating: QuorumPacketType.ack, count: acknowledged)
+        #expect(Array(types.prefix(first.count)) == first)
+        #expect(types.dropFirst(first.count).allSatisfy { $0 == QuorumPacketType.ping })
     }
 
     /// Cut anywhere, it is the beginning of the whole, and no error.
-    @Test(arguments: names) func cutAtEveryByte(_ name: String) throws {
+    @Test(arguments: names) func cutShort(_ name: String) throws {
         let (bytes, expected) = try ObserverGoldenTests.golden(name)
         let start = ObserverGoldenTests.start(expected)
-        for end in bytes.indices {
+        let step = ObserverGoldenTests.thorough.contains(name) ? 1 : 61
+        for end in stride(from: 0, to: bytes.count, by: step) {
             var session = LearnerSession(lastZxid: start)
             session.receive(Array(bytes[..<end]), pieces: bytes.count)
             #expect(session.error == nil && expected.starts(with: session.lines), "cut at \(end)")
@@ -65,7 +133,7 @@ struct ObserverGoldenTests {
         let (bytes, expected) = try ObserverGoldenTests.golden(name)
         let start = ObserverGoldenTests.start(expected)
         var random = SeededGenerator(seed: 8)
-        for _ in 0..<3_000 {
+        for _ in 0..<(ObserverGoldenTests.thorough.contains(name) ? 3_000 : 100) {
             var spoiled = bytes
             for _ in 0..<Int.random(in: 1...4, using: &random) {
                 spoiled[Int.random(in: 0..<bytes.count, using: &random)] = .random(
@@ -77,8 +145,8 @@ struct ObserverGoldenTests {
     }
 
     /// A transaction alone, cut at every byte: an error, or what older servers leave out at the end.
-    @Test func transactionsCutShort() throws {
-        let (bytes, _) = try ObserverGoldenTests.golden("observer-diff-3.8")
+    @Test(arguments: versions) func transactionsCutShort(_ version: String) throws {
+        let (bytes, _) = try ObserverGoldenTests.golden("observer-diff-\(version)")
         var stream = ByteBuffer(bytes: bytes)
         var count = 0
         while let packet = try QuorumPacket.take(from: &stream, maximumBytes: 1 << 20) {
@@ -97,6 +165,7 @@ struct ObserverGoldenTests {
 struct LearnerSession {
     private(set) var machine: LearnerMachine
     private(set) var lines: [String] = []
+    private(set) var transactions: [Transaction] = []
     private(set) var written: [ByteBuffer] = []
     private(set) var members: [ZooKeeperAddress] = []
     private(set) var error: ZooKeeperError?
@@ -131,7 +200,9 @@ struct LearnerSession {
         case .syncing(.snapshot(let zxid)): lines.append("snapshot \(zxid)")
         case .snapshotNodes(let nodes): lines += nodes.map(\.line)
         case .snapshotEnd(let zxid): lines.append("snapshotEnd \(zxid)")
-        case .transaction(let transaction, _): lines.append(transaction.line)
+        case .transaction(let transaction, _):
+            transactions.append(transaction)
+            lines.append(transaction.line)
         case .members(let members): self.members = members
         case .upToDate: lines.append("upToDate \(machine.lastZxid)")
         }
@@ -154,6 +225,7 @@ extension SnapshotNode {
 }
 
 extension Transaction {
+    fileprivate var effectLines: [String] { effects.map { "\($0.index) \($0.operation.line)" } }
     fileprivate var line: String { "transaction \(zxid) \(session) \(cxid) \(time) \(operation.line)" }
 }
 
