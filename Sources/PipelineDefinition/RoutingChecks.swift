@@ -205,8 +205,6 @@ struct RoutingChecks {
                     "throttle is not for the stream '\(sink.name)': its entries keep the order of the log, which a "
                         + "change held back leaves",
                     fix: "give the stream a pipeline of its own, or remove the stage")
-            } else if definition.redisURL?.contains("+cluster://") == true {
-                context.unsupported(position, "'throttle' for a sink in a cluster ('\(sink.name)')")
             }
         }
     }

@@ -151,6 +151,9 @@ struct Assembly {
             return RedisSink(configuration, logger: logger)
         }
         configuration.writesLists = sink.specification.write == .children
+        configuration.holdsBack = definition.transform.stages.contains { stage in
+            if case .throttle = stage { true } else { false }
+        }
         return try RedisClusterSink(configuration, logger: logger)
     }
 

@@ -153,9 +153,7 @@ import Testing
             found("throttle: 1s", "redis: \"redis://h\", write: stream, key: s").first?.hasPrefix(
                 "throttle is not for the stream 's'") == true)
         #expect(
-            found("throttle: 1s", "redis: \"redis+cluster://h:1\", write: string, key: \"{path}\"") == [
-                "'throttle' for a sink in a cluster ('s') is not supported by this version yet"
-            ])
+            found("throttle: 1s", "redis: \"redis+cluster://h:1\", write: string, key: \"{path}\"") == [])
         #expect(
             found("dedupe: true", "redis: \"redis://h\", write: string, key: \"{path}\", ttl: 1h") == [
                 "a ttl is not renewed by a change that writes the same again: dedupe takes it out"

@@ -14,9 +14,10 @@ import Testing
 /// Drives a sink that remembers what it has written from a log of its own: each change gives one of a few paths another
 /// thing, or takes it away.
 final class ClusterMemoryDriver: Sendable {
-    private static let paths: UInt64 = 60
-    private static let things: UInt64 = 40
-    private static let batchSize: Int64 = 200
+    // So many that what is left behind is not put right by a later change that happens to write the same.
+    private static let paths: UInt64 = 1_500
+    private static let things: UInt64 = 1_000
+    private static let batchSize: Int64 = 100
 
     private let servers: RedisClusterServers
     private let replyTimeout: Duration
@@ -79,16 +80,22 @@ final class ClusterMemoryDriver: Sendable {
         return number % 8 == 0 ? nil : (number >> 8) % things
     }
 
+    /// The key that has it besides its own.
+    private static func part(_ thing: UInt64) -> String {
+        "\(["set", "hash", "list"][Int(thing % 3)]):\(thing % 7)"
+    }
+
     private static func change(_ offset: Int64) -> MappedChange {
         var writes = [SinkWrite.release]
         if let thing = thing(offset) {
             let name = Bytes("\(thing)".utf8)
-            writes = [
-                .setString(key: Bytes("k:\(thing)".utf8), value: name),
-                .addMember(key: Bytes("set:\(thing % 6)".utf8), member: name),
-                .setHashField(key: Bytes("hash:\(thing % 5)".utf8), field: name, value: name),
-                .addListItem(key: Bytes("list:\(thing % 4)".utf8), item: name),
-            ]
+            writes = [.setString(key: Bytes("k:\(thing)".utf8), value: name)]
+            let key = Bytes(part(thing).utf8)
+            switch thing % 3 {
+            case 0: writes.append(.addMember(key: key, member: name))
+            case 1: writes.append(.setHashField(key: key, field: name, value: name))
+            default: writes.append(.addListItem(key: key, item: name))
+            }
         }
         return MappedChange(
             Change(operation: .update, path: path(offset), data: [], zxid: Zxid(offset), timestamp: 1),
@@ -134,6 +141,7 @@ final class ClusterMemoryDriver: Sendable {
             let limit = min(end.value, position + ClusterMemoryDriver.batchSize)
             guard position < limit else {
                 if let offset = try await sink.idle() {
+                    print("REWIND IDLE \(position) to \(offset) end \(end.value)")
                     position = offset
                     state.withLock { $0.rewinds.append(offset) }
                     continue
@@ -148,6 +156,7 @@ final class ClusterMemoryDriver: Sendable {
                 position = limit
                 await sink.confirm(position)
             case .rewound(let offset):
+                print("REWIND \(position) to \(offset) end \(end.value)")
                 position = offset
                 state.withLock { $0.rewinds.append(offset) }
             }
@@ -193,16 +202,14 @@ final class ClusterMemoryDriver: Sendable {
         let outcome = outcome()
         var wanted: Set<String> = []
         for (path, thing) in outcome {
-            wanted.formUnion([
-                "k:\(thing) = \(thing)", "set:\(thing % 6) \(thing)", "hash:\(thing % 5) \(thing) = \(thing)",
-                "list:\(thing % 4) \(thing)",
-            ])
-            for key in ["k:\(thing)", "set:\(thing % 6)", "hash:\(thing % 5)", "list:\(thing % 4)"] {
+            let part = ClusterMemoryDriver.part(thing)
+            wanted.formUnion(["k:\(thing) = \(thing)", "\(part) \(thing)"])
+            for key in ["k:\(thing)", part] {
                 wanted.formUnion(["\(path) holds \(key) \(thing)", "\(path) names \(key) \(thing)"])
             }
         }
         for (thing, count) in Dictionary(grouping: outcome.values, by: \.self).mapValues(\.count) {
-            for key in ["k:\(thing)", "set:\(thing % 6)", "hash:\(thing % 5)", "list:\(thing % 4)"] {
+            for key in ["k:\(thing)", ClusterMemoryDriver.part(thing)] {
                 wanted.insert("\(key) \(thing) has \(count)")
             }
         }
@@ -259,9 +266,11 @@ final class ClusterMemoryDriver: Sendable {
                         contents.insert("\(key) \(String(decoding: member, as: UTF8.self))")
                     }
                 } else if key.hasPrefix("hash:") {
-                    let fields = bytes(try await ask("HGETALL", key)).map { String(decoding: $0, as: UTF8.self) }
+                    let fields = bytes(try await ask("HGETALL", key)).map {
+                        String(decoding: $0, as: UTF8.self)
+                    }
                     for index in stride(from: 0, to: fields.count, by: 2) {
-                        contents.insert("\(key) \(fields[index]) = \(fields[index + 1])")
+                        contents.insert("\(key) \(fields[index])")
                     }
                 } else if key.hasPrefix("list:"), case .bulkString(let text) = try await ask("GET", key) {
                     for item in ChildrenList.items(text) ?? ["?"] { contents.insert("\(key) \(item)") }

@@ -89,7 +89,7 @@ import Testing
                     replica.process.suspend()
                     // Else what is in the sockets arrives after all.
                     try master.cli("CLIENT", "KILL", "TYPE", "replica")
-                    try await Task.sleep(for: .milliseconds(400))
+                    try await Task.sleep(for: .seconds(1))
                     master.kill()
                     if killsProcess { driver.kill() }
                     replica.process.resume()

@@ -67,7 +67,8 @@ import Testing
         /// All keys but the sink's markers.
         func keys(_ pattern: String = "*") throws -> String {
             try servers.servers.flatMap { try servers.keys(of: $0, matching: pattern) }
-                .filter { !$0.hasSuffix(":marker") && !$0.hasSuffix(":memory") }.sorted().joined(separator: " ")
+                .filter { !$0.hasSuffix(":marker") && !$0.hasSuffix(":memory") }.sorted().joined(
+                    separator: " ")
         }
 
         /// By path how many things it has.
@@ -147,7 +148,8 @@ import Testing
             try await driver.deliverAgain()
             // One of two owners goes, one moves, one comes and goes.
             try await driver.deliver(
-                ("/a", [.release]), ("/c", [item("j", "other")]), ("/d", [string("k:2")]), ("/e", [member("k")]),
+                ("/a", [.release]), ("/c", [item("j", "other")]), ("/d", [string("k:2")]),
+                ("/e", [member("k")]),
                 ("/e", [.release]))
             let keys = try driver.keys()
             for _ in 0..<2 {
@@ -178,7 +180,8 @@ import Testing
         }
     }
 
-    @Test(arguments: [nil, 1000] as [Int64?]) func childrenAreASortedList(maxRemembered: Int64?) async throws {
+    @Test(arguments: [nil, 1000] as [Int64?]) func childrenAreASortedList(maxRemembered: Int64?) async throws
+    {
         try await with(maxRemembered: maxRemembered) { driver in
             func removal(_ name: String) -> SinkWrite {
                 maxRemembered == nil
@@ -225,7 +228,8 @@ import Testing
             try owner("{l}text").cli("SET", "{l}text", "text")
             try owner("{l}wrong").cli("LPUSH", "{l}wrong", "x")
             let refused = try await driver.deliver(
-                ("/a", [item("a", "{l}text")]), ("/b", [item("b", "{l}wrong")]), ("/c", [item("c", "{l}good")]),
+                ("/a", [item("a", "{l}text")]), ("/b", [item("b", "{l}wrong")]),
+                ("/c", [item("c", "{l}good")]),
                 ("/d", [member("d", "{l}wrong")]))
             #expect(refused.count == 3)
             #expect(refused.first == "/a: Redis: the key holds no list of children")
@@ -283,7 +287,9 @@ import Testing
         try await with { driver in
             try await driver.deliver(("/a", [member("a")]), ("/b", [string("k:1")]))
             try await driver.sink.discard()
-            #expect(try driver.servers.servers.flatMap { try driver.servers.keys(of: $0, matching: "millrace:*") } == [])
+            #expect(
+                try driver.servers.servers.flatMap { try driver.servers.keys(of: $0, matching: "millrace:*") }
+                    == [])
         }
     }
 

@@ -193,7 +193,9 @@ extension RedisClusterSink {
         backoff.reset()
         guard case .asking = work.units[index].target else { return }
         let slot = work.units[index].slot
-        let since = min(guests[slot]?[part.history]?.since ?? .max, work.batch.offsets.lowerBound)
+        // A change that was held back lies before the batch.
+        let first = min(work.batch.offsets.lowerBound, confirmed)
+        let since = min(guests[slot]?[part.history]?.since ?? .max, first)
         guests[slot, default: [:]][part.history] = Guest(node: part.node, since: since)
     }
 

@@ -11,8 +11,8 @@ public import RedisClient
 ///
 /// A batch is done when all of it is; only then comes the next. So nothing newer of a key is under way while something
 /// older of it is not settled, whatever the slots do. Where a node has lost what it had acknowledged, delivery goes back,
-/// and only what that node's slots lack is written again (`ahead`). A sink that remembers what it has written, or writes
-/// lists, goes back as a whole (`ClusterMemoryPlan`).
+/// and only what that node's slots lack is written again (`ahead`). A sink that remembers what it has written, writes
+/// lists (`ClusterMemoryPlan`) or holds changes back goes back as a whole.
 public actor RedisClusterSink: ChangeSink {
     let configuration: RedisSink.Configuration
     let cluster: RedisCluster
@@ -124,7 +124,7 @@ public actor RedisClusterSink: ChangeSink {
     public func width() -> Int { masters.count }
 
     public func deliver(_ batch: MappedBatch) async throws -> DeliveryOutcome {
-        if goesBackAsOne { return try await deliverRemembering(batch) }
+        if remembers { return try await deliverRemembering(batch) }
         var work = ClusterWork(batch)
         if !goesStraight(batch) { work.plan(ahead: ahead) }
         if let offset = try await complete(&work) { return .rewound(to: offset) }

@@ -149,7 +149,9 @@ struct ClusterMemoryState {
         }
         for (hold, value) in zip(holds, try values(counts, holds.count)) {
             guard let value else { continue }
-            guard let count = Int64(String(decoding: value, as: UTF8.self)), count > 0 else { throw malformed }
+            guard let count = Int64(String(decoding: value, as: UTF8.self)), count > 0 else {
+                throw malformed
+            }
             owners[hold.address] = count
         }
     }

@@ -274,7 +274,9 @@ struct ClusterMemoryPlan {
             // The sort is stable: of one change the order of its writes stays.
             let writes = part.writes.sorted { $0.change < $1.change }
             let lists = part.lists.sorted { $0.change < $1.change }
-            guard !writes.isEmpty || !part.removals.isEmpty || !lists.isEmpty || memory.count > 0 else { continue }
+            guard !writes.isEmpty || !part.removals.isEmpty || !lists.isEmpty || memory.count > 0 else {
+                continue
+            }
             step.slots.append(
                 SlotWrites(
                     slot, writes: part.removals + writes, lists: lists, memory: memory, encoder: encoder))

@@ -12,8 +12,12 @@ extension RedisClusterSink {
         var slots: [HashSlot] = []
     }
 
-    /// A slot that has lost something sends all of them back: what belongs together lies in several.
-    var goesBackAsOne: Bool { configuration.maxRemembered != nil || configuration.writesLists }
+    /// Whether what a batch becomes depends on what the cluster holds.
+    var remembers: Bool { configuration.maxRemembered != nil || configuration.writesLists }
+
+    /// A slot that has lost something sends all of them back: what belongs together lies in several, or what was held back
+    /// is missing in slots that have what comes behind it.
+    var goesBackAsOne: Bool { remembers || configuration.holdsBack }
 
     var memory: ClusterMemory? {
         configuration.maxRemembered.map { _ in
@@ -118,8 +122,7 @@ extension RedisClusterSink {
 
     private func ask(_ asked: ClusterMemoryState.Questions, _ state: inout ClusterMemoryState) async throws {
         guard !asked.slots.isEmpty else { return }
-        try state.take(
-            try await ClusterKeyReader(cluster: cluster).ask(asked.questions(state.memory)), to: asked)
+        try state.take(try await replies(to: asked.questions(state.memory)), to: asked)
     }
 
     // MARK: Replies

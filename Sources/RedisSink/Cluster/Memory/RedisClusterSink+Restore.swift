@@ -15,6 +15,8 @@ extension RedisClusterSink {
     /// Holds that are read at once in a slot, and slots that are read at once.
     private static let page = "500"
     private static let slotsAtOnce = 64
+    /// How long a slot on its way to another node is asked for.
+    private static let patience = Duration.seconds(5)
 
     struct Places {
         var topology: ClusterTopology
@@ -74,9 +76,29 @@ extension RedisClusterSink {
         _ = try await answers([question])
     }
 
+    /// The replies to questions; those about a slot on its way are asked where they lead. What a node does not answer is
+    /// for `lost`.
+    func replies(to questions: [KeyQuestion]) async throws -> [[RESPValue]] {
+        let batches = questions.map { ClusterBatch(slot: HashSlot(of: $0.key), commands: $0.commands) }
+        var replies: [[RESPValue]] = []
+        for (batch, outcome) in zip(batches, await cluster.send(batches)) {
+            switch outcome.error?.code {
+            case nil:
+                replies.append(outcome.replies)
+            case .moved, .ask, .tryAgain:
+                replies.append(
+                    try await cluster.send(
+                        batch.commands, to: batch.slot, deadline: .now + RedisClusterSink.patience))
+            default:
+                replies.append(try outcome.get())
+            }
+        }
+        return replies
+    }
+
     /// The replies to questions that nothing may refuse.
     private func answers(_ questions: [KeyQuestion]) async throws -> [[RESPValue]] {
-        let answers = try await ClusterKeyReader(cluster: cluster).ask(questions)
+        let answers = try await replies(to: questions)
         guard answers.map(\.count) == questions.map(\.commands.count) else {
             throw RedisError(code: .protocolViolation, message: "answers of another number")
         }
@@ -115,7 +137,8 @@ extension RedisClusterSink {
     /// Names every hold in its path's `paths`.
     private func restore(_ stock: MemoryStock, _ memory: ClusterMemory) async throws {
         if stock.growth.things > 0 {
-            logger.notice("looking through what the sink remembers", metadata: ["count": "\(stock.growth.things)"])
+            logger.notice(
+                "looking through what the sink remembers", metadata: ["count": "\(stock.growth.things)"])
         }
         for start in stride(from: 0, to: stock.slots.count, by: RedisClusterSink.slotsAtOnce) {
             let end = min(start + RedisClusterSink.slotsAtOnce, stock.slots.count)

@@ -33,7 +33,8 @@ struct SlotWrites: Sendable {
     }
 
     init(
-        _ slot: HashSlot, writes: [(change: Int, write: SinkWrite)], lists: [(change: Int, write: ListWrite)] = [],
+        _ slot: HashSlot, writes: [(change: Int, write: SinkWrite)],
+        lists: [(change: Int, write: ListWrite)] = [],
         memory: RedisCommandBatch, encoder: CommandEncoder
     ) {
         self.slot = slot
