@@ -28,6 +28,7 @@ final class ClusterMemoryDriver: Sendable {
         var task: Task<Void, any Error>?
         var rewinds: [Int64] = []
         var starts = 0
+        var delivered = 0
     }
     private let state = Mutex(State())
 
@@ -130,6 +131,14 @@ final class ClusterMemoryDriver: Sendable {
         }
     }
 
+    /// Until so many changes more are delivered, those told again included.
+    func progress(by count: Int) async throws {
+        let start = state.withLock { $0.delivered }
+        for _ in 0..<600 where state.withLock({ $0.delivered }) < start + count {
+            try await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
     /// In the middle of whatever is under way.
     func kill() { state.withLock { $0.task?.cancel() } }
 
@@ -141,7 +150,6 @@ final class ClusterMemoryDriver: Sendable {
             let limit = min(end.value, position + ClusterMemoryDriver.batchSize)
             guard position < limit else {
                 if let offset = try await sink.idle() {
-                    print("REWIND IDLE \(position) to \(offset) end \(end.value)")
                     position = offset
                     state.withLock { $0.rewinds.append(offset) }
                     continue
@@ -153,10 +161,10 @@ final class ClusterMemoryDriver: Sendable {
             switch try await sink.deliver(ClusterMemoryDriver.batch(position..<limit)) {
             case .delivered(let refused):
                 if let first = refused.first { throw PipelineError.failed("refused: \(first.reason)") }
+                state.withLock { $0.delivered += Int(limit - position) }
                 position = limit
                 await sink.confirm(position)
             case .rewound(let offset):
-                print("REWIND \(position) to \(offset) end \(end.value)")
                 position = offset
                 state.withLock { $0.rewinds.append(offset) }
             }

@@ -30,12 +30,13 @@ import Testing
     @Test func theProcessIsKilledAgainAndAgain() async throws {
         try await with { _, driver in
             try await driver.underLoad {
-                for round in 0..<25 {
-                    try await Task.sleep(for: .milliseconds(150 + 37 * (round % 7)))
+                for round in 0..<12 {
+                    try await driver.progress(by: 300)
+                    try await Task.sleep(for: .milliseconds(37 * (round % 7)))
                     driver.kill()
                 }
             }
-            #expect(driver.starts > 20)
+            #expect(driver.starts > 10)
         }
     }
 
@@ -44,6 +45,7 @@ import Testing
             let names = (0..<12).map { "k:\($0)" } + ["set:1", "list:2", "hash:3", "/n4", "/n5", "/n6"]
             let slots = Set(names.map { HashSlot(of: $0).number }).sorted()
             try await driver.underLoad {
+                try await driver.progress(by: 500)
                 for slot in slots {
                     let owner = try servers.owner(of: slot)
                     let others = servers.servers.filter { $0 !== owner }
@@ -63,8 +65,8 @@ import Testing
     /// And the process is killed meanwhile.
     @Test func aNodeIsEmptiedAndRemoved() async throws {
         try await with { servers, driver in
-            try await driver.underLoad {
-                try await Task.sleep(for: .milliseconds(300))
+            try await driver.underLoad(perSecond: 500) {
+                try await driver.progress(by: 300)
                 let added = try await servers.addNode()
                 let from = try servers.owner(of: 0)
                 driver.kill()
@@ -81,9 +83,9 @@ import Testing
     /// Each master in turn: what was remembered and what was written lie on different ones.
     @Test(arguments: [false, true]) func failoversThatLoseWrites(killsProcess: Bool) async throws {
         try await with(replicas: 1) { servers, driver in
-            try await driver.underLoad {
-                for number in [5, 6_000, 16_000, 5, 6_000] {
-                    try await Task.sleep(for: .milliseconds(500))
+            try await driver.underLoad(perSecond: 500) {
+                for number in [5, 6_000, 16_000, 5] {
+                    try await driver.progress(by: 1_500)
                     let master = try servers.owner(of: number)
                     let replica = try servers.replicas(of: master)[0]
                     replica.process.suspend()
@@ -105,11 +107,11 @@ import Testing
 
     @Test func nodesThatLoseEverything() async throws {
         try await with { servers, driver in
-            try await driver.underLoad(perSecond: 1_000) {
+            try await driver.underLoad(perSecond: 500) {
                 for server in servers.servers {
-                    try await Task.sleep(for: .milliseconds(700))
+                    try await driver.progress(by: 1_000)
                     try server.cli("FLUSHALL")
-                    try await Task.sleep(for: .milliseconds(700))
+                    try await driver.progress(by: 300)
                     server.kill()
                     try await server.restart()
                     try await servers.waitUntilHealthy()
@@ -121,9 +123,10 @@ import Testing
 
     @Test func mastersTakeTurns() async throws {
         try await with(replicas: 1) { servers, driver in
-            try await driver.underLoad {
-                for option in [nil, "TAKEOVER", nil] {
+            try await driver.underLoad(perSecond: 500) {
+                for option in ["TAKEOVER", nil] {
                     for number in 0..<3 {
+                        try await driver.progress(by: 300)
                         let master = try servers.owner(of: number * 5_461 + 5)
                         try await servers.failOver(to: servers.replicas(of: master)[0], option)
                         try await servers.waitUntilHealthy()
@@ -138,7 +141,7 @@ import Testing
         try await with(replyTimeout: .milliseconds(300)) { servers, driver in
             try await driver.underLoad {
                 for server in servers.servers {
-                    try await Task.sleep(for: .milliseconds(300))
+                    try await driver.progress(by: 300)
                     server.process.suspend()
                     try await Task.sleep(for: .seconds(1))
                     server.process.resume()
@@ -151,6 +154,7 @@ import Testing
     @Test func connectionsAreCutAndMemoryIsFull() async throws {
         try await with { servers, driver in
             try await driver.underLoad {
+                try await driver.progress(by: 500)
                 for round in 0..<15 {
                     let server = servers.servers[round % 3]
                     try server.cli("CLIENT", "KILL", "TYPE", "normal")

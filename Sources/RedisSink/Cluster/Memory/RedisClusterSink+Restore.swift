@@ -33,9 +33,9 @@ extension RedisClusterSink {
             if proven != places { needsRestoring = true }
         }
         if stock == nil || needsRestoring {
-            let counted = try await count(memory)
-            if needsRestoring { try await restore(counted, memory) }
-            stock = needsRestoring ? try await count(memory) : counted
+            var counted = try await count(memory)
+            if needsRestoring { counted.growth.paths += try await restore(counted, memory) }
+            stock = counted
             needsRestoring = false
         }
         if proven != places {
@@ -115,27 +115,47 @@ extension RedisClusterSink {
     /// Of all slots that anybody serves.
     private func count(_ memory: ClusterMemory) async throws -> MemoryStock {
         var stock = MemoryStock()
-        let slots = HashSlot.all.filter { known?.master(of: $0) != nil }
-        for start in stride(from: 0, to: slots.count, by: RedisClusterSink.stretch) {
-            let stretch = slots[start..<min(start + RedisClusterSink.stretch, slots.count)]
-            let questions = stretch.map { slot in
-                var question = KeyQuestion(slot: slot)
-                for name in memory.names(slot) { question.commands.append("HLEN", name) }
-                return question
-            }
-            for (slot, replies) in zip(stretch, try await answers(questions)) {
-                let counts = replies.compactMap(\.int)
-                guard counts.count == 3 else { throw ClusterMemoryState.malformed(memory) }
-                stock.growth.paths += counts[0]
-                stock.growth.things += counts[1]
-                if counts.contains(where: { $0 > 0 }) { stock.slots.append(slot) }
+        guard let known else { throw RedisSink.notStarted }
+        for master in known.masters {
+            let slots = known.slots(of: master)
+            for start in stride(from: 0, to: slots.count, by: RedisClusterSink.stretch) {
+                let stretch = slots[start..<min(start + RedisClusterSink.stretch, slots.count)]
+                var commands = RedisCommandBatch()
+                for slot in stretch { appendCount(slot, memory, to: &commands) }
+                let replies = try await cluster.send(commands, to: master.address).replies
+                guard replies.count == commands.count else {
+                    throw RedisError(code: .protocolViolation, message: "answers of another number")
+                }
+                for (index, slot) in stretch.enumerated() {
+                    var counts = replies[2 * index..<2 * index + 2].compactMap(\.int)
+                    if counts.count < 2 {
+                        // It may be on its way.
+                        var question = KeyQuestion(slot: slot)
+                        appendCount(slot, memory, to: &question.commands)
+                        counts = try await answers([question])[0].compactMap(\.int)
+                    }
+                    guard counts.count == 2 else { throw ClusterMemoryState.malformed(memory) }
+                    stock.growth.paths += counts[0]
+                    stock.growth.things += counts[1]
+                    if counts != [0, 0] { stock.slots.append(slot) }
+                }
             }
         }
         return stock
     }
 
-    /// Names every hold in its path's `paths`.
-    private func restore(_ stock: MemoryStock, _ memory: ClusterMemory) async throws {
+    private func appendCount(_ slot: HashSlot, _ memory: ClusterMemory, to commands: inout RedisCommandBatch)
+    {
+        for name in [memory.paths(slot), memory.owners(slot)] {
+            commands.begin(argumentCount: 2)
+            commands.add("HLEN" as StaticString)
+            commands.add(name)
+        }
+    }
+
+    /// Names every hold in its path's `paths`. Returns how many paths had none.
+    private func restore(_ stock: MemoryStock, _ memory: ClusterMemory) async throws -> Int64 {
+        var added: Int64 = 0
         if stock.growth.things > 0 {
             logger.notice(
                 "looking through what the sink remembers", metadata: ["count": "\(stock.growth.things)"])
@@ -164,23 +184,26 @@ extension RedisClusterSink {
                     }
                     if cursor != "0" { next.append((slot, cursor)) }
                 }
-                try await name(holds, memory)
+                added += try await name(holds, memory)
                 open = next
             }
         }
+        return added
     }
 
-    private func name(_ holds: [String: [OwnedAddress]], _ memory: ClusterMemory) async throws {
+    private func name(_ holds: [String: [OwnedAddress]], _ memory: ClusterMemory) async throws -> Int64 {
         var asked = ClusterMemoryState.Questions()
         for path in holds.keys { asked.ask(path: path) }
         var state = ClusterMemoryState(memory: memory)
-        guard !asked.slots.isEmpty else { return }
+        guard !asked.slots.isEmpty else { return 0 }
+        var added: Int64 = 0
         try state.take(try await answers(asked.questions(memory)), to: asked)
         var missing: [HashSlot: [(name: Bytes, value: Bytes)]] = [:]
         for (path, held) in holds {
             let named = state.paths[path] ?? []
             let all = held.reduce(into: named) { if !$0.contains($1) { $0.append($1) } }
             guard all.count > named.count else { continue }
+            if named.isEmpty { added += 1 }
             missing[HashSlot(of: path), default: []].append((Bytes(path.utf8), OwnedAddress.record(all)))
         }
         _ = try await answers(
@@ -189,6 +212,7 @@ extension RedisClusterSink {
                 question.commands.appendHSET(memory.paths(slot), fields)
                 return question
             })
+        return added
     }
 
     /// Removes all that is remembered.
