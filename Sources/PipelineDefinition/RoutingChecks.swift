@@ -205,20 +205,14 @@ struct RoutingChecks {
                     "throttle is not for the stream '\(sink.name)': its entries keep the order of the log, which a "
                         + "change held back leaves",
                     fix: "give the stream a pipeline of its own, or remove the stage")
-            } else if definition.redisURL?.contains("+cluster://") == true {
-                context.unsupported(position, "'throttle' for a sink in a cluster ('\(sink.name)')")
             }
         }
     }
 
-    /// What needs the store to remember which key belongs to which path, and where it cannot.
+    /// What needs the store to remember which key belongs to which path, and where that cannot be.
     private func checkAddress(_ sink: ReadSink) {
         guard let definition = sink.definition else { return }
         let specification = definition.specification
-        let isCluster = definition.redisURL?.contains("+cluster://") == true
-        if isCluster, specification.write == .children {
-            context.unsupported(sink.position, "'write: children' in a cluster")
-        }
         let addresses = specification.addressTemplates.map(\.name)
         let references = sink.templates.filter { addresses.contains($0.key) }.flatMap { key, template in
             template.value.references.map { (key: key, reference: $0, position: template.position) }
@@ -242,9 +236,6 @@ struct RoutingChecks {
         let fix =
             moving == nil
             ? "write on_filtered: keep, or use all captures" : "use captures of the path, or {path}"
-        let position =
-            moving?.position ?? sink.templates.first { $0.key == "key" }?.template.position ?? sink.position
-        if isCluster { context.unsupported(position, why + " in a cluster", fix: fix) }
         if let position = sink.leavesBehind {
             context.error(
                 position,

@@ -57,8 +57,7 @@ struct CommandEncoder {
         case .streamAdd, .envelope:
             break
         case .addListItem, .removeListItem, .release:
-            // What these become depends on what Redis holds: `OwnedPlan` has replaced them. For a cluster a
-            // definition that needs them is refused.
+            // What these become depends on what Redis holds: `OwnedPlan` or `ClusterMemoryPlan` has replaced them.
             break
         case .expiring(.setString(let key, let value), let milliseconds):
             begin("SET", milliseconds == nil ? 4 : 5, key, &batch)

@@ -13,6 +13,10 @@ extension RedisSink {
         /// How many paths, and what they have written, Redis may remember for keys that the path does not decide;
         /// `nil`: the path decides, and nothing is remembered.
         public var maxRemembered: Int64?
+        /// For a cluster: the sink writes lists (`write: children`).
+        public var writesLists = false
+        /// For a cluster: a change may come behind later ones of other nodes (`throttle`).
+        public var holdsBack = false
         /// In a cluster: how long a new owner of keys waits for the one before to notice.
         public var takeOverPause = Duration.seconds(10)
         /// Host and process, shown to whoever is fenced off.

@@ -168,11 +168,9 @@ struct Assembly {
         if configuration.redis.endpoint.clusterSeeds == nil {
             return RedisSink(configuration, logger: logger)
         }
-        // `validate` has seen to it for the sink's own URL.
-        if configuration.maxRemembered != nil || sink.specification.write == .children {
-            throw PipelineError.failed(
-                "sink \(sink.name) has to remember what its znodes have written, or writes lists, and cannot do that in a "
-                    + "cluster: \(configuration.redis.endpoint)")
+        configuration.writesLists = sink.specification.write == .children
+        configuration.holdsBack = definition.transform.stages.contains { stage in
+            if case .throttle = stage { true } else { false }
         }
         return try RedisClusterSink(configuration, logger: logger)
     }

@@ -1,3 +1,4 @@
+import RedisClient
 import TestServers
 import Testing
 import ZooKeeperClient
@@ -51,43 +52,93 @@ import ZooKeeperClient
 }
 
 /// Keys and members that come from the data, from znodes to Redis.
-@Suite struct OwnedKeyTests {
+@Suite(.serialized) struct OwnedKeyTests {
     private static let pipeline = """
         name: owned
         source:
           zookeeper: {connect: "${ZOOKEEPER}", paths: [/t]}
         log: {directory: "${MILLRACE_DATA}"}
         transform:
-          - rules: [{match: "/t/{group}/{id}", decode: json}]
+          - rules: [{match: "/t/{group}/{id}", decode: json, jq: "select(.on != false)"}]
         sinks:
           byHost: {redis: "${REDIS}", write: string, key: "host:{value.host}", value: "{id}"}
           hosts: {redis: "${REDIS}", write: set, key: "hosts:{group}", member: "{value.host}"}
           children: {redis: "${REDIS}", write: children, key: "children:{group}", member: "{id}"}
         """
 
-    @Test func whatTheDataNoLongerSaysIsRemoved() async throws {
-        try await TestBed.with { bed in
+    @Test(arguments: [false, true]) func whatTheDataNoLongerSaysIsRemoved(isCluster: Bool) async throws {
+        try await TestBed.with(isCluster ? .cluster : .single) { bed in
             let file = try bed.definition(OwnedKeyTests.pipeline)
             try await bed.withWriter { writer in
                 try await writer.create("/t", "")
                 try await writer.create("/t/g", "")
-                for id in ["a", "b", "c"] { try await writer.create("/t/g/\(id)", #"{"host":"h1"}"#) }
+                for id in ["a", "b", "c", "d"] { try await writer.create("/t/g/\(id)", #"{"host":"h1"}"#) }
             }
             _ = try await bed.output("run", "--until-caught-up", file)
-            #expect(try bed.redis.cli("SMEMBERS", "hosts:g") == "h1")
-            #expect(try bed.redis.cli("GET", "children:g") == #"["a","b","c"]"#)
+            #expect(try await bed.strings("SMEMBERS", "hosts:g") == ["h1"])
+            #expect(try await bed.redis("GET", "children:g").string == #"["a","b","c","d"]"#)
             try await bed.withWriter { writer in
                 try await writer.set("/t/g/a", #"{"host":"h2"}"#)
                 try await writer.delete("/t/g/b")
+                try await writer.set("/t/g/d", #"{"host":"h3","on":false}"#)
             }
             _ = try await bed.output("run", "--until-caught-up", file)
-            #expect(try bed.redis.cli("GET", "host:h2") == "a")
-            #expect(try bed.redis.cli("EXISTS", "host:h1") == "1")
+            #expect(try await bed.redis("GET", "host:h2").string == "a")
+            #expect(try await bed.redis("EXISTS", "host:h1") == .integer(1))
+            #expect(try await bed.redis("EXISTS", "host:h3") == .integer(0))
             try await bed.withWriter { try await $0.delete("/t/g/c") }
             _ = try await bed.output("run", "--until-caught-up", file)
-            #expect(try bed.redis.cli("EXISTS", "host:h1") == "0")
-            #expect(try bed.redis.cli("SMEMBERS", "hosts:g") == "h2")
-            #expect(try bed.redis.cli("GET", "children:g") == #"["a"]"#)
+            try await OwnedKeyTests.expectOutcome(bed, file)
         }
+    }
+
+    /// A cluster's masters lose all that they had, one after the other, while the pipeline runs, and while it does not.
+    @Test func nothingIsLeftBehindWhereMastersLoseTheirData() async throws {
+        try await TestBed.with(.cluster) { bed in
+            let servers = try #require(bed.cluster)
+            let file = try bed.definition(OwnedKeyTests.pipeline)
+            try await bed.withWriter { writer in
+                try await writer.create("/t", "")
+                try await writer.create("/t/g", "")
+                for id in ["a", "b", "c", "d"] { try await writer.create("/t/g/\(id)", #"{"host":"h1"}"#) }
+            }
+            var run = try bed.millrace("run", file)
+            for (number, server) in servers.servers.enumerated() {
+                let host = "h1\(number)"
+                try await bed.withWriter { writer in
+                    for id in ["a", "c"] { try await writer.set("/t/g/\(id)", #"{"host":"\#(host)"}"#) }
+                }
+                try await eventually("host \(host) is written") {
+                    try await bed.strings("SMEMBERS", "hosts:g").contains(host)
+                }
+                if number == 1 {
+                    run.process.kill()
+                    _ = try await run.exit()
+                }
+                server.kill()
+                try await server.restart()
+                try await servers.waitUntilHealthy()
+                if number == 1 { run = try bed.millrace("run", file) }
+            }
+            try await bed.withWriter { writer in
+                try await writer.set("/t/g/a", #"{"host":"h2"}"#)
+                for id in ["b", "c", "d"] { try await writer.delete("/t/g/\(id)") }
+            }
+            try await eventually("host h2 is written") { try await bed.redis("GET", "host:h2").string == "a" }
+            #expect(try await run.stop() == 0)
+            _ = try await bed.output("run", "--until-caught-up", file)
+            try await OwnedKeyTests.expectOutcome(bed, file)
+        }
+    }
+
+    private static func expectOutcome(_ bed: TestBed, _ file: String) async throws {
+        for host in ["h1", "h10", "h11", "h12", "h3"] {
+            #expect(try await bed.redis("EXISTS", "host:\(host)") == .integer(0), "\(host)")
+        }
+        #expect(try await bed.redis("GET", "host:h2").string == "a")
+        #expect(try await bed.strings("SMEMBERS", "hosts:g") == ["h2"])
+        let children = try await bed.redis("GET", "children:g").string
+        #expect(children == #"["a"]"#)
+        #expect(try await bed.output("verify", file).contains("no difference"))
     }
 }

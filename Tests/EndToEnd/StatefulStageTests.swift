@@ -1,3 +1,4 @@
+import RedisClient
 import TestServers
 import Testing
 import ZooKeeperClient
@@ -58,6 +59,30 @@ import ZooKeeperClient
             #expect(try bed.redis.cli("GET", "k:/t") == "3")
             #expect(try await second.stop() == 0)
             #expect(try bed.redis.cli("GET", "k:/t") == "4")
+        }
+    }
+
+    /// The markers of a cluster do not pass what is held back.
+    @Test func whatIsHeldBackArrivesInACluster() async throws {
+        try await TestBed.with(.cluster) { bed in
+            let file = try bed.definition(StatefulStageTests.pipeline)
+            try await bed.withWriter { try await $0.create("/t", "1") }
+            let run = try bed.millrace("run", file)
+            try await eventually("the first value") { try await bed.redis("GET", "k:/t").string == "1" }
+            try await bed.withWriter { writer in
+                try await writer.set("/t", "2")
+                for number in 0..<20 { try await writer.create("/t/\(number)", "x") }
+            }
+            try await eventually("what comes behind it") {
+                try await bed.redis("EXISTS", "k:/t/19") == .integer(1)
+            }
+            // So long that the markers are written.
+            try await Task.sleep(for: .seconds(2))
+            #expect(try await bed.redis("GET", "k:/t").string == "1")
+            run.process.kill()
+            _ = try await run.exit()
+            _ = try await bed.output("run", "--until-caught-up", file)
+            #expect(try await bed.redis("GET", "k:/t").string == "2")
         }
     }
 }

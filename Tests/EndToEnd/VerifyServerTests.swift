@@ -13,6 +13,8 @@ import ZooKeeperClient
                       strings: {redis: "${REDIS}", write: string, key: "s:{group}:{id}", value: "{value.host}"}
                       hashes: {redis: "${REDIS}", write: hash, key: "h:{group}:{id}"}
                       members: {redis: "${REDIS}", write: set, key: "m:{group}", member: "{id}"}
+                      lists: {redis: "${REDIS}", write: children, key: "l:{group}", member: "{id}"}
+                      owned: {redis: "${REDIS}", write: set, key: "hosts", member: "{value.host}"}
                     """))
             try await bed.withWriter { try await VerifyTests.create($0) }
             _ = try await bed.output("run", "--until-caught-up", file)
@@ -23,6 +25,7 @@ import ZooKeeperClient
             for command in [
                 ["DEL", "s:a:1"], ["DEL", "s:b:2"], ["SET", "s:c:3", "x"], ["SET", "s:c:98", "x"],
                 ["SET", "s:c:99", "x"], ["SADD", "m:b", "99"], ["HSET", "h:c:1", "more", "x"],
+                ["SET", "l:a", #"["1","2","3","77"]"#], ["SREM", "hosts", "b2"],
             ] {
                 var commands = RedisCommandBatch()
                 commands.append(command)
@@ -33,13 +36,22 @@ import ZooKeeperClient
             let found = try await bed.differences(file)
             #expect(
                 found.texts.sorted() == [
-                    "different hashes h:c:1", "different strings s:c:3", "extra members m:b 99",
-                    "extra strings s:c:98", "extra strings s:c:99", "missing strings s:a:1",
+                    "different hashes h:c:1", "different strings s:c:3", "extra lists l:a 77",
+                    "extra members m:b 99", "extra strings s:c:98", "extra strings s:c:99",
+                    "missing lists l:a 4", "missing owned hosts b2", "missing strings s:a:1",
                     "missing strings s:b:2",
                 ], "\(found.texts)")
             #expect(
-                try await bed.output("verify", file, "--repair").hasSuffix("7 differences, all repaired\n"))
+                try await bed.output("verify", file, "--repair").hasSuffix("10 differences, all repaired\n"))
             #expect(try await bed.output("verify", file).hasSuffix("\n16 nodes, no difference\n"))
+            // What the sink remembers of nodes that are gone without its knowledge.
+            try await bed.withWriter { writer in
+                for path in ["/t/a/1", "/t/b/2"] { try await writer.delete(path) }
+            }
+            let gone = try await bed.differences(file).texts.filter { $0.contains("owned") }
+            #expect(gone.sorted() == ["extra owned hosts a1", "extra owned hosts b2"])
+            _ = try await bed.output("verify", file, "--repair")
+            #expect(try await bed.strings("SMEMBERS", "hosts").count == 10)
         }
     }
 

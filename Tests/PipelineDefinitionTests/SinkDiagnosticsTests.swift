@@ -165,15 +165,9 @@ import Testing
         #expect(sink("write: children, key: k, member: \"{path}\"") == [])
         let later = "which can differ between changes of one znode, in a"
         let cluster = "  s: {redis: \"redis+cluster://h:1\", write: string, key: \"k:{value}\"}"
-        #expect(
-            messages(definition(sinks: cluster)) == [
-                "a key with {value}, \(later) cluster is not supported by this version yet"
-            ])
+        #expect(messages(definition(sinks: cluster)) == [])
         let children = "  s: {redis: \"redis+cluster://h:1\", write: children, key: k, member: \"{path}\"}"
-        #expect(
-            messages(definition(sinks: children)) == [
-                "'write: children' in a cluster is not supported by this version yet"
-            ])
+        #expect(messages(definition(sinks: children)) == [])
         #expect(
             sink("write: string, key: \"k:{value}\", on_delete: tombstone") == [
                 "on_delete: tombstone is not for a key with {value}, which can differ between changes of one znode, "

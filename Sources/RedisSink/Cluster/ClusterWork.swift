@@ -66,6 +66,12 @@ struct ClusterWork {
     var isFresh = true
     /// Changes that the servers have refused for good, by index.
     var refused: [Int: RedisServerError] = [:]
+    /// Of each unit what it is sent, where the sink remembers (`ClusterMemoryPlan`); empty otherwise.
+    private(set) var slotWrites: [SlotWrites] = []
+    /// Changes, by index, whose commands keep a slot's writes from being executed.
+    var notAccepted: [Int: RedisServerError] = [:]
+    /// What the writes were made for is no more.
+    var isOutdated = false
     /// Slots of which a change was refused, which is not yet told to anybody.
     private(set) var slotsWithRefusals: Set<HashSlot> = []
 
@@ -84,6 +90,14 @@ struct ClusterWork {
     }
 
     init(_ batch: MappedBatch) { self.batch = batch }
+
+    /// What was made of a batch.
+    init(_ batch: MappedBatch, _ slotWrites: [SlotWrites]) {
+        self.batch = batch
+        self.slotWrites = slotWrites
+        units = slotWrites.map { Unit(slot: $0.slot, writes: WriteList([])) }
+        isPlanned = true
+    }
 
     /// Makes the units.
     ///

@@ -58,10 +58,14 @@ extension RedisClusterSink {
         }
         if missesChanges { try await askForSnapshot(context) }
         confirmed = positions.min() ?? missing
-        ahead = positions.contains { $0 != confirmed } ? positions : nil
+        ahead = !goesBackAsOne && positions.contains { $0 != confirmed } ? positions : nil
+        stock = nil
+        proven = nil
+        needsRestoring = HashSlot.all.contains { speakers[$0] == nil && topology.master(of: $0) != nil }
 
         try await take(records, claims, topology, context)
         known = nil
+        try await doubtMemory()
         try await placeMarkers(topology)
         know(topology)
         established = Set(links.values.map(\.history))

@@ -201,8 +201,14 @@ extension RedisClusterSink {
     ///
     /// Returns the offset to go back to where a failover has lost it.
     func replicate(_ work: ClusterWork) async throws -> Int64? {
-        guard let wait = configuration.wait, !work.units.isEmpty else { return nil }
-        var waiting = Set(work.units.map(\.slot))
+        guard configuration.wait != nil, !work.units.isEmpty else { return nil }
+        return try await replicate(Set(work.units.map(\.slot)), work)
+    }
+
+    /// - Parameter work: what is under way, where slots go back alone.
+    func replicate(_ slots: Set<HashSlot>, _ work: ClusterWork? = nil) async throws -> Int64? {
+        guard let wait = configuration.wait else { return nil }
+        var waiting = slots
         while !waiting.isEmpty {
             try Task.checkCancellation()
             do {

@@ -47,6 +47,13 @@ extension RedisClusterSink {
     }
 
     public func discard() async throws {
+        do {
+            try await discardMemory()
+        } catch let error as RedisClusterError {
+            throw PipelineError.unavailable("Redis: \(error)")
+        } catch let error as RedisError {
+            throw PipelineError.unavailable("Redis: \(error)")
+        }
         // The markers last: without them what is left would begin anew.
         for keys in [checkpoints.keys.map(checkpointKey), placements.values.map(\.key)] {
             let questions = keys.map { key in

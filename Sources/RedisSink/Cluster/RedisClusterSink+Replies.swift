@@ -8,7 +8,7 @@ extension RedisClusterSink {
         _ replies: [RESPValue], _ part: Part, _ work: inout ClusterWork, _ round: inout Round
     ) async throws {
         var start = try takeMarker(of: part, in: replies)
-        let areKeys = !place.writesStreams
+        let areKeys = !place.writesStreams && work.slotWrites.isEmpty
         var isAnyDone = false
         defer { if isAnyDone { backoff.reset() } }
         for (index, count) in part.units {
@@ -23,7 +23,9 @@ extension RedisClusterSink {
             var own = replies[start..<start + count]
             start += count
             if work.units[index].isAsking { own = own.dropFirst() }
-            if let next = part.checkpoints[index] {
+            if !work.slotWrites.isEmpty {
+                try take(own, slotWrites: index, part, &work, &round)
+            } else if let next = part.checkpoints[index] {
                 try await take(own, transaction: next, index, part, &work, &round)
             } else {
                 try take(own, index, part, &work, &round)
@@ -164,7 +166,7 @@ extension RedisClusterSink {
         return false
     }
 
-    private func isObstacle(
+    func isObstacle(
         _ replies: ArraySlice<RESPValue>, _ index: Int, _ node: RedisEndpoint.Address,
         _ work: inout ClusterWork, _ round: inout Round
     ) -> Bool {
@@ -186,12 +188,14 @@ extension RedisClusterSink {
         return true
     }
 
-    private func finish(_ index: Int, _ part: Part, _ work: inout ClusterWork) {
+    func finish(_ index: Int, _ part: Part, _ work: inout ClusterWork) {
         work.units[index].isOpen = false
         backoff.reset()
         guard case .asking = work.units[index].target else { return }
         let slot = work.units[index].slot
-        let since = min(guests[slot]?[part.history]?.since ?? .max, work.batch.offsets.lowerBound)
+        // A change that was held back lies before the batch.
+        let first = min(work.batch.offsets.lowerBound, confirmed)
+        let since = min(guests[slot]?[part.history]?.since ?? .max, first)
         guests[slot, default: [:]][part.history] = Guest(node: part.node, since: since)
     }
 

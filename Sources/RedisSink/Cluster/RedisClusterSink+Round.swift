@@ -124,6 +124,8 @@ extension RedisClusterSink {
                 let next = next(unit.slot, work.batch, context)
                 append(unit, work, next, encoder, to: &part.commands)
                 part.checkpoints[index] = next
+            } else if !work.slotWrites.isEmpty {
+                part.commands.append(contentsOf: work.slotWrites[index].commands)
             } else if let write = work.units[index].writes.last {
                 let isPlain = work.isFresh && !work.units[index].isAsking
                 append(work.write(write), mayUpdate: isPlain, encoder, &shapes, to: &part.commands)

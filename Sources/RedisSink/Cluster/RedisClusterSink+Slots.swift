@@ -25,6 +25,7 @@ extension RedisClusterSink {
         var losses = try await examine(moves, topology, context)
         losses.merge(await lostGuests()) { min($0, $1) }
         if !losses.isEmpty { goBack(losses, work) }
+        try await doubtMemory()
         try await placeMarkers(topology)
         if topology != known { avoided = [] }
         know(topology)
@@ -279,8 +280,15 @@ extension RedisClusterSink {
             let position = owedRewind == nil ? max(positions[slot.number], reached) : positions[slot.number]
             positions[slot.number] = min(losses[slot] ?? position, position)
         }
-        ahead = positions
         let offset = min(confirmed, losses.values.min() ?? confirmed)
+        if goesBackAsOne {
+            // No marker may speak for what comes after it.
+            for node in placements.keys { placements[node]?.isStale = true }
+            stock = nil
+            needsRestoring = true
+        } else {
+            ahead = positions
+        }
         confirmed = offset
         owedRewind = min(owedRewind ?? offset, offset)
         logger.warning(

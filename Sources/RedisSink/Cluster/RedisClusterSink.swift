@@ -11,7 +11,8 @@ public import RedisClient
 ///
 /// A batch is done when all of it is; only then comes the next. So nothing newer of a key is under way while something
 /// older of it is not settled, whatever the slots do. Where a node has lost what it had acknowledged, delivery goes back,
-/// and only what that node's slots lack is written again (`ahead`).
+/// and only what that node's slots lack is written again (`ahead`). A sink that remembers what it has written, writes
+/// lists (`ClusterMemoryPlan`) or holds changes back goes back as a whole.
 public actor RedisClusterSink: ChangeSink {
     let configuration: RedisSink.Configuration
     let cluster: RedisCluster
@@ -66,6 +67,16 @@ public actor RedisClusterSink: ChangeSink {
     /// Slots that a marker could not be written to.
     var avoided: Set<HashSlot> = []
     var lastMarked = ContinuousClock.now
+
+    // What is known of what the cluster remembers for the sink (`ClusterMemory`).
+
+    /// `nil`: it has to be counted.
+    var stock: MemoryStock?
+    /// What `ClusterMemory.proof` holds, "" for nothing; `nil`: not read yet.
+    var proven: String?
+    var needsRestoring = false
+    var places: Places?
+
     var lastRefreshed = ContinuousClock.now
 
     struct Guest {
@@ -113,16 +124,24 @@ public actor RedisClusterSink: ChangeSink {
     public func width() -> Int { masters.count }
 
     public func deliver(_ batch: MappedBatch) async throws -> DeliveryOutcome {
+        if remembers { return try await deliverRemembering(batch) }
         var work = ClusterWork(batch)
         if !goesStraight(batch) { work.plan(ahead: ahead) }
+        if let offset = try await complete(&work) { return .rewound(to: offset) }
+        if let offset = try await replicate(work) { return .rewound(to: offset) }
+        return finish(batch, work.refused)
+    }
+
+    /// Sends it until nothing is open. Returns the offset to go back to where something has been lost.
+    func complete(_ work: inout ClusterWork) async throws -> Int64? {
         var quickRounds = 0
         while true {
             try Task.checkCancellation()
             do {
                 try await refresh(waits: false)
-                if let offset = try await reconcile(work) { return .rewound(to: offset) }
-                guard work.isOpen else { break }
-                let encoder = try await encoder(for: batch)
+                if let offset = try await reconcile(work) { return offset }
+                guard work.isOpen else { return nil }
+                let encoder = try await encoder(for: work.batch)
                 // Nodes that get nothing are heard every second all the same.
                 let isForAll = .now - lastMarked >= RedisClusterSink.lookInterval
                 if isForAll { lastMarked = .now }
@@ -146,14 +165,17 @@ public actor RedisClusterSink: ChangeSink {
                 try await lost(error)
             }
         }
-        if let offset = try await replicate(work) { return .rewound(to: offset) }
+    }
+
+    /// All of the batch is done.
+    func finish(_ batch: MappedBatch, _ refused: [Int: RedisServerError]) -> DeliveryOutcome {
         if !batch.isReplay {
             generation = max(generation, batch.generation)
             settled = max(settled, batch.settled)
             if let farthest = ahead?.max(), farthest <= batch.offsets.upperBound { ahead = nil }
         }
         return .delivered(
-            work.refused.sorted { $0.key < $1.key }.map { index, error in
+            refused.sorted { $0.key < $1.key }.map { index, error in
                 Rejection(batch.changes[index], reason: "Redis: \(error.message)")
             })
     }
@@ -246,7 +268,7 @@ public actor RedisClusterSink: ChangeSink {
     /// Slots that nobody writes to move without a redirection.
     ///
     /// - Parameter waits: until the nodes may be asked again; what is to be delivered does not.
-    private func refresh(waits: Bool) async throws(RedisClusterError) {
+    func refresh(waits: Bool) async throws(RedisClusterError) {
         guard .now - lastRefreshed >= RedisClusterSink.refreshInterval else { return }
         lastRefreshed = .now
         if waits { try await cluster.refreshTopology() } else { cluster.doubtTopology() }

@@ -65,11 +65,17 @@ extension OwnedAddress {
         var reader = ByteReader(record[...])
         var addresses: [OwnedAddress] = []
         while !reader.isAtEnd {
-            guard let byte = try? reader.integer(UInt8.self), let kind = Kind(rawValue: byte),
-                let key = try? reader.countedBytes(), let part = try? reader.countedBytes()
-            else { return nil }
-            addresses.append(OwnedAddress(kind: kind, key: Bytes(key), part: Bytes(part)))
+            guard let address = OwnedAddress(&reader) else { return nil }
+            addresses.append(address)
         }
         return addresses
+    }
+
+    /// The next one; `nil` where there is none.
+    init?(_ reader: inout ByteReader) {
+        guard let byte = try? reader.integer(UInt8.self), let kind = Kind(rawValue: byte),
+            let key = try? reader.countedBytes(), let part = try? reader.countedBytes()
+        else { return nil }
+        self.init(kind: kind, key: Bytes(key), part: Bytes(part))
     }
 }

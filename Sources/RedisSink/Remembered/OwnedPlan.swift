@@ -1,6 +1,5 @@
 import ChangeModel
 import Engine
-import Foundation
 import Mapping
 import RedisClient
 
@@ -18,12 +17,7 @@ struct OwnedPlan {
     private var touchedPaths: Set<String> = []
     private var touchedOwners: Set<OwnedAddress> = []
     /// The last change to write each list, and how long it is kept.
-    private var touchedLists: [Bytes: (change: Int, lifetime: Lifetime)] = [:]
-
-    private enum Lifetime {
-        case forever, unchanged
-        case milliseconds(Int64)
-    }
+    private var touchedLists: [Bytes: (change: Int, lifetime: ChildrenList.Lifetime)] = [:]
 
     init(_ changes: [MappedChange], excluding excluded: Set<Int>, _ state: OwnedState) {
         self.changes = changes
@@ -102,14 +96,11 @@ struct OwnedPlan {
         }
     }
 
-    private mutating func write(_ list: Bytes, _ change: Int, _ lifetime: Lifetime) {
-        let items = (state.lists[list] ?? []).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .withoutEscapingSlashes
-        guard !items.isEmpty, let json = try? encoder.encode(items) else {
+    private mutating func write(_ list: Bytes, _ change: Int, _ lifetime: ChildrenList.Lifetime) {
+        guard let text = ChildrenList.text(state.lists[list] ?? []) else {
             return changes[change].writes.append(.deleteKey(key: list))
         }
-        let write = SinkWrite.setString(key: list, value: Bytes(json))
+        let write = SinkWrite.setString(key: list, value: text)
         switch lifetime {
         case .forever: changes[change].writes.append(write)
         case .unchanged: changes[change].writes.append(.expiring(write, milliseconds: nil))

@@ -1,5 +1,4 @@
 import Engine
-import Foundation
 import Mapping
 import RedisClient
 
@@ -104,10 +103,10 @@ struct OwnedState {
             case .null: self.lists[list] = []
             case .error(let error): refusedLists[list] = error
             case .bulkString(let bytes):
-                if let items = try? JSONDecoder().decode([String].self, from: Data(bytes)) {
-                    self.lists[list] = Set(items)
+                if let items = ChildrenList.items(bytes) {
+                    self.lists[list] = items
                 } else {
-                    refusedLists[list] = RedisServerError(message: "the key holds no list of children")
+                    refusedLists[list] = ChildrenList.isNone
                 }
             default: throw malformed
             }

@@ -6,6 +6,7 @@ import RedisClient
 extension RedisSinkReader {
     private static let keysAtOnce = "1000"
     private static let partsAtOnce = "500"
+    private static let slotsAtOnce = 2_048
     /// Where pipelines keep their own affairs.
     private static let ownPrefix = Bytes("millrace:".utf8)
 
@@ -84,7 +85,39 @@ extension RedisSinkReader {
     public func remembered(
         _ kind: SinkItem.Kind, _ body: ([(path: String, items: [SinkItem])]) async throws -> Void
     ) async throws {
-        let name = OwnedState.Names(checkpoint: checkpoint).paths
+        switch server {
+        case .one:
+            let checkpoint = CheckpointRecord.key(pipeline: memory.pipeline, sink: memory.sink)
+            try await remembered(kind, OwnedState.Names(checkpoint: checkpoint).paths, body)
+        case .cluster:
+            for slot in try await rememberingSlots() {
+                try await remembered(kind, memory.paths(slot), body)
+            }
+        }
+    }
+
+    /// Slots of a cluster that have something.
+    private func rememberingSlots() async throws -> [HashSlot] {
+        var slots: [HashSlot] = []
+        let all = Array(HashSlot.all)
+        for start in stride(from: 0, to: all.count, by: RedisSinkReader.slotsAtOnce) {
+            let portion = all[start..<min(start + RedisSinkReader.slotsAtOnce, all.count)]
+            let questions = portion.map { slot in
+                var question = KeyQuestion(slot: slot)
+                question.commands.append("EXISTS", memory.paths(slot))
+                return question
+            }
+            for (slot, replies) in zip(portion, try await ask(questions)) where replies.first != .integer(0) {
+                slots.append(slot)
+            }
+        }
+        return slots
+    }
+
+    private func remembered(
+        _ kind: SinkItem.Kind, _ name: String,
+        _ body: ([(path: String, items: [SinkItem])]) async throws -> Void
+    ) async throws {
         try await pages("HSCAN", Bytes(name.utf8)) { values in
             var portion: [(path: String, items: [SinkItem])] = []
             for index in stride(from: 0, to: values.count - 1, by: 2) {

@@ -1,5 +1,4 @@
 public import Engine
-import Foundation
 public import Logging
 import Mapping
 public import RedisClient
@@ -7,8 +6,8 @@ public import RedisClient
 /// Reads what a sink has written: in one Redis, the master that Sentinel names, or the nodes of a cluster.
 public struct RedisSinkReader: SinkReader {
     let server: Server
-    /// `<checkpoint>` of one Redis: what the sink remembers lies beside it.
-    let checkpoint: String
+    /// What the sink remembers lies beside its checkpoint on one Redis, in each slot of a cluster.
+    let memory: ClusterMemory
     private let place: String
 
     enum Server: Sendable {
@@ -31,7 +30,7 @@ public struct RedisSinkReader: SinkReader {
         } else {
             server = .cluster(try RedisCluster(configuration: configuration, logger: logger))
         }
-        checkpoint = CheckpointRecord.key(pipeline: pipeline, sink: sink)
+        memory = ClusterMemory(pipeline: pipeline, sink: sink)
         place = "\(configuration.endpoint)"
     }
 
@@ -107,9 +106,7 @@ public struct RedisSinkReader: SinkReader {
         switch reply {
         case .null: []
         case .bulkString(let bytes):
-            (try? JSONDecoder().decode([String].self, from: Data(bytes))).map { items in
-                Set(items.map { Bytes($0.utf8) })
-            }
+            ChildrenList.items(bytes).map { items in Set(items.map { Bytes($0.utf8) }) }
         default: nil
         }
     }
