@@ -218,11 +218,12 @@ struct RoutingChecks {
             template.value.references.map { (key: key, reference: $0, position: template.position) }
         }
         guard specification.holdsState else {
-            for (key, reference, position) in references where reference.needsValue {
-                context.unsupported(
-                    position,
-                    "a \(key) with {\(reference)}, which can differ between changes of one znode, in a stream",
-                    fix: "use captures of the path, or {path}")
+            let takesDeletes =
+                lastRules?.contains { $0.writes(to: sink.name) && $0.operations.contains(.delete) } ?? true
+            for (key, reference, position) in references where reference.needsValue && takesDeletes {
+                context.error(
+                    position, "a stream's \(key) with {\(reference)}, which a delete does not have",
+                    fix: "write on: [c, u, r] in the rules that write to it, or use captures of the path")
             }
             return
         }

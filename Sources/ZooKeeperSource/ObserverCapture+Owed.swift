@@ -1,3 +1,5 @@
+import ChangeModel
+import Engine
 import Logging
 import ZooKeeperClient
 
@@ -14,14 +16,27 @@ extension ObserverCapture {
             machine.beginAside()
             isServing = true
             defer { isServing = false }
-            try await readAside()
-            // Where the first observer has got a snapshot meanwhile, that one has served them.
-            machine.endAside()
-            logger.info("the tree is told once more")
+            do {
+                try await readAside(notBehind: machine.settled)
+                // Where the first observer has got a snapshot meanwhile, that one serves them.
+                machine.endAside()
+                logger.info("the tree is told once more")
+            } catch let error as CancellationError {
+                throw error
+            } catch {
+                // What one sink lacks ends nothing for the others.
+                machine.abandonAside()
+                logger.error(
+                    "the tree cannot be told once more; trying again", metadata: ["error": "\(error)"])
+                try await Task.sleep(for: ObserverCapture.retryInterval)
+            }
         }
     }
 
-    private func readAside() async throws {
+    private static let retryInterval = Duration.seconds(10)
+
+    /// - Parameter settled: a server that does not have all up to it lacks what the log has told before.
+    private func readAside(notBehind settled: Zxid) async throws {
         var settings = settings
         settings.lastZxid = 0
         let observer = ZooKeeperObserver(configuration: settings, logger: logger)
@@ -33,7 +48,7 @@ extension ObserverCapture {
                     throw ObserverCapture.failure(error)
                 }
             }
-            group.addTask { try await self.takeAside(observer) }
+            group.addTask { try await self.takeAside(observer, notBehind: settled) }
             defer { group.cancelAll() }
             try await group.next()
         }
@@ -42,7 +57,7 @@ extension ObserverCapture {
 
     /// Nothing is kept apart until it is committed: what is told is what is known to be. After a lost connection all of it
     /// comes again, and is told again.
-    private func takeAside(_ observer: ZooKeeperObserver) async throws {
+    private func takeAside(_ observer: ZooKeeperObserver, notBehind settled: Zxid) async throws {
         while true {
             let events: [ObserverEvent]
             do {
@@ -60,9 +75,14 @@ extension ObserverCapture {
                     while machine.waitingBytes >= ObserverCapture.batchBytes {
                         try await Task.sleep(for: ObserverCapture.servingTick)
                     }
+                case .syncing(.snapshot(let zxid), let server) where zxid < settled.value:
+                    throw PipelineError.unavailable(
+                        "\(server) is at zxid \(Zxid(zxid).hexadecimal), behind the log")
+                case .disconnected(let error):
+                    logger.warning("the tree is asked for again", metadata: ["error": "\(error)"])
                 case .upToDate:
                     return
-                case .syncing, .snapshotEnd, .transactions, .disconnected:
+                case .syncing, .snapshotEnd, .transactions:
                     break
                 }
             }

@@ -48,7 +48,7 @@ actor ObserverCapture {
     private var lastHanded = ContinuousClock.now
 
     static let tick = Duration.seconds(1)
-    static let servingTick = Duration.milliseconds(5)
+    static let servingTick = Duration.milliseconds(20)
     /// The capture's position is logged at least this often while it moves.
     private static let positionInterval = Duration.seconds(5)
     /// How often the log file hears of a tree that is being sent.

@@ -106,8 +106,11 @@ struct ObserverMachine {
         }
     }
 
-    /// All of it has come.
-    mutating func endAside() { repeats.endWalk(hidden: []) }
+    /// All of it has come. A snapshot that is being compared meanwhile ends the same: its last change is held back till then.
+    mutating func endAside() { if !isInSnapshot { repeats.endWalk(hidden: []) } }
+
+    /// It cannot be had now.
+    mutating func abandonAside() { if !isInSnapshot { repeats.abandonWalk() } }
 
     /// - Precondition: the snapshot is not behind what was seen (`isBehind`).
     /// - Returns: The transactions whose history is gone: those between the last one in the log and the snapshot.

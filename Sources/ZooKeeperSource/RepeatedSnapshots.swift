@@ -25,6 +25,12 @@ struct RepeatedSnapshots {
         owed = []
     }
 
+    /// Who was served waits for the next walk.
+    mutating func abandonWalk() {
+        owed = serving + owed
+        serving = []
+    }
+
     /// The sinks to be told of a node that has been read, in order.
     mutating func sinks(for path: String, inWalk: Bool) -> [String] {
         // For every read: mostly there is nobody.

@@ -70,7 +70,8 @@ import Testing
         guard case .object(let object) = value else { return }
         for member in object.members.prefix(3) {
             let part = JSONEvents.value(of: document, .named([[0], Bytes(member.name.utf8)]))
-            #expect(part == .object(ObjectValue([member])), "\(document)")
+            guard case .object(let found)? = part else { Issue.record("\(document)"); continue }
+            #expect(found[member.name] == object[member.name], "\(document)")
         }
     }
 }

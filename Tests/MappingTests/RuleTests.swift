@@ -11,6 +11,31 @@ import Testing
                 == "XADD s op='c' path='/x/y' zxid='7' version='3' ts_ms='1000' data='1'")
     }
 
+    /// What a rule does not look at is not decoded, and what it looks at is, however the document spells it.
+    @Test(arguments: [
+        #"{"host":"h","x":[1,{"host":2}],"host2":3}"#, #"{"other":{"host":1},"host":"h"}"#,
+        #"{"host":"g","host":"h"}"#, "{\"cafe\u{301}\":\"c\",\"host\":\"h\"}",
+        #"{"a.b":1,"a":{"b":2},"host":"h"}"#,
+    ])
+    func aRuleGetsTheMembersThatItNames(document: String) throws {
+        let fields = [
+            try field("host", "{value.host}"), try field("cafe", from: "value.a.b", default: "-"),
+        ]
+        let mapper = mapper(
+            [try rule("/n", decode: .json, set: fields)], try sink(.hash))
+        let change = change(.create, "/n", document)
+        let (steps, shown) = mapper.explain(change, offset: 5, sink: 0)
+        #expect(steps.count == 1 && "\(mapper.map(change, offset: 5, sink: 0))" == "\(shown)")
+        #expect(mapper.write(change).contains("host='h'"))
+    }
+
+    @Test func namesBeyondASCIIAreFoundInEitherForm() throws {
+        let composed = "{value.caf\u{e9}}"
+        let mapper = mapper(
+            [try rule("/n", decode: .json, set: [try field("c", composed)])], try sink(.hash))
+        #expect(mapper.write(change(.create, "/n", "{\"x\":1,\"cafe\u{301}\":\"c\"}")).contains("c='c'"))
+    }
+
     @Test func firstMatchWins() throws {
         let mapper = mapper(
             [try rule("/a/{x}", to: ["one"]), try rule("/a/**", to: ["two"])],

@@ -1,3 +1,5 @@
+import ChangeModel
+import Mapping
 import PipelineDefinition
 import Testing
 
@@ -163,7 +165,6 @@ import Testing
                 "max_remembered is no number from 1 to 1000000000: '0'"
             ])
         #expect(sink("write: children, key: k, member: \"{path}\"") == [])
-        let later = "which can differ between changes of one znode, in a"
         let cluster = "  s: {redis: \"redis+cluster://h:1\", write: string, key: \"k:{value}\"}"
         #expect(messages(definition(sinks: cluster)) == [])
         let children = "  s: {redis: \"redis+cluster://h:1\", write: children, key: k, member: \"{path}\"}"
@@ -174,10 +175,31 @@ import Testing
                     + "since the sink has to remember it"
             ])
         #expect(sink("write: string, key: \"k:{value}\", on_delete: keep").count == 1)
-        #expect(
-            sink("write: stream, key: \"s:{value}\"") == [
-                "a key with {value}, \(later) stream is not supported by this version yet"
-            ])
+    }
+
+    @Test func aStreamsKeyMayComeFromTheDataWhereThereAreNoDeletes() throws {
+        let refusal = "a stream's key with {value.kind}, which a delete does not have"
+        let sinks = "  s: {redis: \"redis://h\", write: stream, key: \"s:{value.kind}\"}"
+        func rules(_ on: String) -> String {
+            "transform: [{rules: [{match: \"/{n}\", decode: json, \(on)}]}]"
+        }
+        #expect(sink("write: stream, key: \"s:{value}\"").count == 1)
+        #expect(messages(definition(transform: rules("to: [s]"), sinks: sinks)) == [refusal])
+        #expect(messages(definition(transform: rules("on: [c, d]"), sinks: sinks)) == [refusal])
+        let read = try valid(definition(transform: rules("on: [c, u, r]"), sinks: sinks))
+        let mapper = Mapper(transform: read.transform, sinks: read.sinks.map(\.specification))
+        func key(_ operation: Operation) -> [UInt8]? {
+            let change = Change(
+                operation: operation, path: "/a",
+                data: operation == .delete ? nil : Array(#"{"kind":"x"}"#.utf8),
+                zxid: Zxid(1), timestamp: 0)
+            guard case .writes(let writes) = mapper.map(change, offset: 0, sink: 0),
+                case .streamAdd(let key, _)? = writes.first
+            else { return nil }
+            return key
+        }
+        #expect(key(.update) == Array("s:x".utf8))
+        #expect(key(.delete) == nil)
     }
 
     @Test func streamsMayUseFactsOfTheChangeInTheirKey() {

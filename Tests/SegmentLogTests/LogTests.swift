@@ -184,12 +184,19 @@ import Testing
         for rank: Int64 in 10..<60 { #expect(try offset(atOrAbove: rank) == rank - 10) }
         #expect(try offset(atOrAbove: 60) == 50)
         // Another ensemble begins anew: what is in its predecessor's part is found all the same.
+        try writer.startGeneration(writer.currentGeneration + 1)
         try append(0..<40)
         for rank: Int64 in 41..<60 { #expect(try offset(atOrAbove: rank) == rank - 10) }
         #expect(try offset(atOrAbove: 60) == 90)
+        // Within a segment, too, and where it has come further than the predecessor's head when the next one begins.
+        try append(50..<55)
+        try writer.startGeneration(writer.currentGeneration + 1)
+        try append(51..<90)
+        #expect(try offset(atOrAbove: 54) == 44)
+        for rank: Int64 in 60..<90 { #expect(try offset(atOrAbove: rank) == rank + 44) }
         // A batch without one may hold anything.
         try writer.append(["of no rank"])
-        #expect(try offset(atOrAbove: 60) == 90)
+        #expect(try offset(atOrAbove: 95) == 134)
         try writer.close()
     }
 

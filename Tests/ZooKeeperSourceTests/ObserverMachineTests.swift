@@ -198,6 +198,9 @@ import ZooKeeperClient
             bench.machine.nodeAside(snapshotNode(path, Int64(zxid)))
         }
         #expect(bench.machine.takeRepeats().isEmpty)
+        bench.machine.abandonAside()
+        #expect(bench.machine.owesSnapshot && bench.machine.takeRepeats().isEmpty)
+        bench.machine.beginAside()
         bench.machine.endAside()
         #expect(bench.machine.takeRepeats() == ["late"])
         #expect(!bench.machine.owesSnapshot && bench.machine.settled == Zxid(12))

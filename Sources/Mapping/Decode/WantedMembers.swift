@@ -14,14 +14,19 @@ enum WantedMembers: Sendable, Equatable {
             // A name may have dots of its own, as `Value.member(at:)` finds it.
             for name in [first, steps.joined(separator: ".")] {
                 let bytes = Bytes(name.utf8)
+                guard bytes.allSatisfy({ $0 < 0x80 }) else {
+                    self = .all
+                    return
+                }
                 if !names.contains(bytes) { names.append(bytes) }
             }
         }
         self = .named(names)
     }
 
+    /// Beyond ASCII, other bytes may be the same name.
     func contains(_ name: UnsafeRawBufferPointer) -> Bool {
-        guard case .named(let names) = self else { return true }
+        guard case .named(let names) = self, name.allSatisfy({ $0 < 0x80 }) else { return true }
         return names.contains { $0.count == name.count && $0.elementsEqual(name) }
     }
 }

@@ -65,31 +65,22 @@ public enum LogDirectory {
     /// The first offset of the first batch whose capture position is at `rank` or above it, or has none; the end where
     /// there is none.
     ///
-    /// Ranks rise along a log. So the first header of each segment is read, and all of the segment that must hold the
-    /// place; where ranks are seen to fall, all headers before it.
+    /// Ranks rise along a generation. So of a segment in which none begins only the head of the next one is read, as long
+    /// as that is below.
     public static func offset(
         _ directory: FilePath, atOrAbove rank: Int64, of rankOf: (_ position: [UInt8]) -> Int64?
     ) throws(LogError) -> Int64 {
         let segments = try segments(directory)
-        var begin = 0
-        var highest = Int64.min
+        let starts = try generations(directory).map(\.firstOffset)
         for (number, segment) in segments.enumerated() {
             guard let file = try segment.open() else { continue }
-            var first: Int64?
-            try forEachHeader(file) { header, _ in
-                first = rankOf(header.position)
-                return false
+            if number + 1 < segments.count {
+                let next = segments[number + 1]
+                let isOneGeneration = !starts.contains {
+                    segment.baseOffset < $0 && $0 <= next.baseOffset
+                }
+                if isOneGeneration, let head = try firstRank(next, rankOf), head < rank { continue }
             }
-            guard let first, first < rank else { break }
-            if first < highest {
-                begin = 0
-                break
-            }
-            highest = first
-            begin = number
-        }
-        for segment in segments[begin...] {
-            guard let file = try segment.open() else { continue }
             var found: Int64?
             try forEachHeader(file) { header, _ in
                 if let own = rankOf(header.position), own < rank { return true }
@@ -99,6 +90,18 @@ public enum LogDirectory {
             if let found { return found }
         }
         return try endOffset(directory)
+    }
+
+    private static func firstRank(
+        _ segment: Segment, _ rankOf: (_ position: [UInt8]) -> Int64?
+    ) throws(LogError) -> Int64? {
+        guard let file = try segment.open() else { return nil }
+        var first: Int64?
+        try forEachHeader(file) { header, _ in
+            first = rankOf(header.position)
+            return false
+        }
+        return first
     }
 
     /// The process that holds the log's lock.

@@ -66,6 +66,8 @@ struct ClusterMemoryState {
     var owners: [OwnedAddress: Int64] = [:]
     /// Lists that the batch may change, as they are: `nil` where there is none.
     var lists: [Bytes: Bytes?] = [:]
+    /// More paths than this hold nothing.
+    private static let largestCount: Int64 = 1 << 40
     /// Lists that cannot be read, and why.
     var refusedLists: [Bytes: RedisServerError] = [:]
 
@@ -149,7 +151,9 @@ struct ClusterMemoryState {
         }
         for (hold, value) in zip(holds, try values(counts, holds.count)) {
             guard let value else { continue }
-            guard let count = Int64(String(decoding: value, as: UTF8.self)), count > 0 else {
+            guard let count = Int64(String(decoding: value, as: UTF8.self)),
+                (1...ClusterMemoryState.largestCount).contains(count)
+            else {
                 throw malformed
             }
             owners[hold.address] = count

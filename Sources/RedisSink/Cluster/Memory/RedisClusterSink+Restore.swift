@@ -32,11 +32,13 @@ extension RedisClusterSink {
             proven = try await word(memory)
             if proven != places { needsRestoring = true }
         }
-        if stock == nil || needsRestoring {
+        while stock == nil || needsRestoring {
+            let map = cluster.topology
             var counted = try await count(memory)
             if needsRestoring { counted.growth.paths += try await restore(counted, memory) }
             stock = counted
-            needsRestoring = false
+            // A slot that has moved meanwhile was read in part here, in part there: cursors are a server's own.
+            needsRestoring = needsRestoring && cluster.topology != map
         }
         if proven != places {
             try await write(memory) { $0.append("SET", memory.proof, places) }
