@@ -17,7 +17,8 @@ extension ObserverCapture {
             isServing = true
             defer { isServing = false }
             do {
-                try await readAside(notBehind: machine.settled)
+                let settled = machine.settled
+                try await withObserver(after: 0) { try await self.takeAside($0, notBehind: settled) }
                 // Where the first observer has got a snapshot meanwhile, that one serves them.
                 machine.endAside()
                 logger.info("the tree is told once more")
@@ -35,39 +36,13 @@ extension ObserverCapture {
 
     private static let retryInterval = Duration.seconds(10)
 
-    /// - Parameter settled: a server that does not have all up to it lacks what the log has told before.
-    private func readAside(notBehind settled: Zxid) async throws {
-        var settings = settings
-        settings.lastZxid = 0
-        let observer = ZooKeeperObserver(configuration: settings, logger: logger)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                do {
-                    try await observer.run()
-                } catch let error as ZooKeeperError {
-                    throw ObserverCapture.failure(error)
-                }
-            }
-            group.addTask { try await self.takeAside(observer, notBehind: settled) }
-            defer { group.cancelAll() }
-            try await group.next()
-        }
-        try Task.checkCancellation()
-    }
-
     /// Nothing is kept apart until it is committed: what is told is what is known to be. After a lost connection all of it
     /// comes again, and is told again.
+    ///
+    /// - Parameter settled: a server that does not have all up to it lacks what the log has told before.
     private func takeAside(_ observer: ZooKeeperObserver, notBehind settled: Zxid) async throws {
         while true {
-            let events: [ObserverEvent]
-            do {
-                events = try await observer.nextEvents(timeout: nil)
-            } catch let error as ZooKeeperError {
-                // What `run()` throws says it better.
-                try await Task.sleep(for: ObserverCapture.tick)
-                throw ObserverCapture.failure(error)
-            }
-            for event in events {
+            for event in try await events(of: observer, timeout: nil) {
                 switch event {
                 case .snapshotNodes(let nodes):
                     for node in nodes { machine.nodeAside(node) }

@@ -18,7 +18,7 @@ actor ObserverCapture {
     }
 
     let configuration: ZooKeeperSource.Configuration
-    let settings: ObserverConfiguration
+    private let settings: ObserverConfiguration
     let ingest: Ingest
     let logger: Logger
 
@@ -88,12 +88,26 @@ actor ObserverCapture {
 
     /// Returns where the next connection has to begin otherwise than this one would go on.
     private func follow() async throws {
-        var settings = settings
-        settings.lastZxid = machine.start
-        let observer = ZooKeeperObserver(configuration: settings, logger: logger)
         isStaging = false
         isConnected = false
         staged.clear()
+        try await withObserver(after: machine.start) { observer in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await self.take(observer) }
+                group.addTask { try await self.serveOwedSnapshots() }
+                defer { group.cancelAll() }
+                try await group.next()
+            }
+        }
+    }
+
+    /// Runs an observer until it fails or the body ends.
+    func withObserver(
+        after zxid: Int64, _ body: @escaping @Sendable (ZooKeeperObserver) async throws -> Void
+    ) async throws {
+        var settings = settings
+        settings.lastZxid = zxid
+        let observer = ZooKeeperObserver(configuration: settings, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 do {
@@ -102,26 +116,28 @@ actor ObserverCapture {
                     throw ObserverCapture.failure(error)
                 }
             }
-            group.addTask { try await self.take(observer) }
-            group.addTask { try await self.serveOwedSnapshots() }
+            group.addTask { try await body(observer) }
             defer { group.cancelAll() }
             try await group.next()
         }
         try Task.checkCancellation()
     }
 
+    func events(of observer: ZooKeeperObserver, timeout: Duration?) async throws -> [ObserverEvent] {
+        do {
+            return try await observer.nextEvents(timeout: timeout)
+        } catch let error as ZooKeeperError {
+            // What `run()` throws says it better.
+            try await Task.sleep(for: ObserverCapture.tick)
+            throw ObserverCapture.failure(error)
+        }
+    }
+
     private func take(_ observer: ZooKeeperObserver) async throws {
         while true {
-            let events: [ObserverEvent]
-            do {
-                // What is read beside the transactions waits to be handed out.
-                events = try await observer.nextEvents(
-                    timeout: isServing ? ObserverCapture.servingTick : ObserverCapture.tick)
-            } catch let error as ZooKeeperError {
-                // What `run()` throws says it better.
-                try await Task.sleep(for: ObserverCapture.tick)
-                throw ObserverCapture.failure(error)
-            }
+            // What is read beside the transactions waits to be handed out.
+            let events = try await events(
+                of: observer, timeout: isServing ? ObserverCapture.servingTick : ObserverCapture.tick)
             for event in events where !goesAgain { try await handle(event) }
             try checkReachable()
             await hand()
@@ -133,7 +149,7 @@ actor ObserverCapture {
         }
     }
 
-    static func failure(_ error: ZooKeeperError) -> PipelineError {
+    private static func failure(_ error: ZooKeeperError) -> PipelineError {
         switch error.code {
         case .ensembleBehind:
             .unavailable(

@@ -12,7 +12,7 @@ import Testing
 
 /// Drives a sink as the engine does, from a log of its own: change `n` writes `n` to one of `keyCount` keys, or to one
 /// of `streamCount` streams.
-final class ClusterDriver: Sendable {
+final class ClusterDriver: LoadedDriver {
     static let keyCount = 500
     static let streamCount = 16
     private static let batchSize: Int64 = 250
@@ -20,8 +20,10 @@ final class ClusterDriver: Sendable {
     let isStream: Bool
     let sink: RedisClusterSink
     /// The end of the log; grows.
+    static let usualLoad: Int64 = 5_000
+
     let end = Watermark(0)
-    private let started = Watermark(0)
+    let started = Watermark(0)
     private let counts = Mutex((delivered: 0, rewinds: [Int64]()))
 
     /// Changes handed to the sink, those told again included.
@@ -110,29 +112,7 @@ final class ClusterDriver: Sendable {
         counts.withLock { $0.rewinds.append(offset) }
     }
 
-    /// Lets the log grow while the body breaks things, then waits until all is delivered.
-    func underLoad(
-        perSecond: Int64 = 5_000, _ body: @escaping @Sendable () async throws -> Void
-    ) async throws {
-        let isOver = Watermark(0)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await self.run() }
-            group.addTask {
-                _ = try await self.started.wait(until: 1, timeout: .seconds(20))
-                try await body()
-                isOver.set(1)
-            }
-            group.addTask {
-                while isOver.value == 0 {
-                    self.end.set(self.end.value + perSecond / 50)
-                    try await Task.sleep(for: .milliseconds(20))
-                }
-                self.end.finish()
-            }
-            while try await group.next() != nil {}
-        }
-        await sink.close()
-    }
+    func close() async { await sink.close() }
 
     /// What is wrong in the cluster, in words; empty where nothing is.
     func problems(_ servers: RedisClusterServers) async throws -> [String] {

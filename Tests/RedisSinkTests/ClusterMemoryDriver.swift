@@ -13,7 +13,7 @@ import Testing
 
 /// Drives a sink that remembers what it has written from a log of its own: each change gives one of a few paths another
 /// thing, or takes it away.
-final class ClusterMemoryDriver: Sendable {
+final class ClusterMemoryDriver: LoadedDriver {
     // So many that what is left behind is not put right by a later change that happens to write the same.
     private static let paths: UInt64 = 1_500
     private static let things: UInt64 = 1_000
@@ -22,8 +22,10 @@ final class ClusterMemoryDriver: Sendable {
     private let servers: RedisClusterServers
     private let replyTimeout: Duration
     /// The end of the log; grows.
+    static let usualLoad: Int64 = 2_000
+
     let end = Watermark(0)
-    private let started = Watermark(0)
+    let started = Watermark(0)
     private struct State {
         var task: Task<Void, any Error>?
         var rewinds: [Int64] = []
@@ -134,10 +136,15 @@ final class ClusterMemoryDriver: Sendable {
     /// Until so many changes more are delivered, those told again included.
     func progress(by count: Int) async throws {
         let start = state.withLock { $0.delivered }
-        for _ in 0..<600 where state.withLock({ $0.delivered }) < start + count {
+        for _ in 0..<1200 {
+            if state.withLock({ $0.delivered }) >= start + count { return }
             try await Task.sleep(for: .milliseconds(50))
         }
+        throw TestServerError("no \(count) changes more within a minute")
     }
+
+    /// Each start closes its own sink.
+    func close() async {}
 
     /// In the middle of whatever is under way.
     func kill() { state.withLock { $0.task?.cancel() } }
@@ -168,29 +175,6 @@ final class ClusterMemoryDriver: Sendable {
                 position = offset
                 state.withLock { $0.rewinds.append(offset) }
             }
-        }
-    }
-
-    /// Lets the log grow while the body breaks things, then waits until all is delivered.
-    func underLoad(
-        perSecond: Int64 = 2_000, _ body: @escaping @Sendable () async throws -> Void
-    ) async throws {
-        let isOver = Watermark(0)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await self.run() }
-            group.addTask {
-                _ = try await self.started.wait(until: 1, timeout: .seconds(20))
-                try await body()
-                isOver.set(1)
-            }
-            group.addTask {
-                while isOver.value == 0 {
-                    self.end.set(self.end.value + perSecond / 50)
-                    try await Task.sleep(for: .milliseconds(20))
-                }
-                self.end.finish()
-            }
-            while try await group.next() != nil {}
         }
     }
 
