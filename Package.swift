@@ -69,6 +69,8 @@ let package = Package(
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         // zlib, since znodes are often compressed with gzip.
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        // zstd, for the same reason.
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         // jq, for what rules cannot say. JQ runs it in a process of its own, which is the same program once more; nothing else
         // may call libjq.
         .systemLibrary(name: "CJQ", providers: [.apt(["libjq-dev"])]),
@@ -80,12 +82,13 @@ let package = Package(
         .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
         .target(name: "Gzip", dependencies: ["CZlib"], swiftSettings: strict),
         .target(name: "LZ4", dependencies: ["CLZ4"], swiftSettings: strict),
+        .target(name: "Zstd", dependencies: ["CZstd"], swiftSettings: strict),
         .target(name: "ChangeModel", swiftSettings: strict),
         .target(name: "SegmentLog", dependencies: ["LZ4", systemPackage], swiftSettings: strict),
         .target(
             name: "Mapping",
             dependencies: [
-                "ChangeModel", "CCrypto", "CSimdJSON", "Gzip", "JQ", "LZ4",
+                "ChangeModel", "CCrypto", "CSimdJSON", "Gzip", "JQ", "LZ4", "Zstd",
                 .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: strict),
@@ -163,7 +166,7 @@ let package = Package(
         .testTarget(
             name: "MappingTests",
             // The program, for jq's worker.
-            dependencies: ["Mapping", "ChangeModel", "Gzip", "JQ", "LZ4", "TestRandom", "millrace"],
+            dependencies: ["Mapping", "ChangeModel", "Gzip", "JQ", "LZ4", "TestRandom", "Zstd", "millrace"],
             swiftSettings: strict),
         .testTarget(
             name: "PipelineDefinitionTests",

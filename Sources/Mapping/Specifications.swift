@@ -156,6 +156,8 @@ public enum Compression: String, Sendable, Hashable, CaseIterable {
     case gzip
     /// One LZ4 frame.
     case lz4
-    /// gzip or an LZ4 frame where the data begins like one, and as it is otherwise.
+    /// Frames of zstd.
+    case zstd
+    /// One of these where the data begins like it, and as it is otherwise.
     case auto
 }

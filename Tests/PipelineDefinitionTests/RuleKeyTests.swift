@@ -38,7 +38,7 @@ import Testing
         ("exclude: /a/b", "exclude needs a list, not text"),
         ("exclude: [b]", "the pattern 'b': a path pattern begins with a slash"),
         ("continue: maybe", "continue is one of true, false, not 'maybe'"),
-        ("compression: zstd", "compression is one of none, gzip, lz4, auto, not 'zstd'"),
+        ("compression: zst", "compression is one of none, gzip, lz4, zstd, auto, not 'zst'"),
         ("from: \"{value}\"", "from needs {value}, but it is the path that is decoded here"),
         ("from: \"{y}\"", "from needs {y}, which this rule does not capture (match: /a/{x...})"),
         (

@@ -1,5 +1,6 @@
 import Gzip
 import LZ4
+import Zstd
 
 /// Why a change cannot be mapped, before it is known which rule and field asked.
 enum MappingFault: Error, Equatable {
@@ -63,9 +64,11 @@ extension Compression {
         case .none: return data
         case .gzip: return try gunzipped(data)
         case .lz4: return try unframed(data)
+        case .zstd: return try unzstd(data)
         case .auto:
             if Gzip.isHeader(data) { return try gunzipped(data) }
-            return LZ4Frame.isHeader(data) ? try unframed(data) : data
+            if LZ4Frame.isHeader(data) { return try unframed(data) }
+            return Zstd.isHeader(data) ? try unzstd(data) : data
         }
     }
 
@@ -82,6 +85,14 @@ extension Compression {
             return try LZ4Frame().decompress(data, atMost: Compression.maximumBytes)
         } catch {
             throw .undecodable("lz4: \(error)")
+        }
+    }
+
+    private func unzstd(_ data: Bytes) throws(MappingFault) -> Bytes {
+        do {
+            return try Zstd.decompress(data, atMost: Compression.maximumBytes)
+        } catch {
+            throw .undecodable("zstd: \(error)")
         }
     }
 }
