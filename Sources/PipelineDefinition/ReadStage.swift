@@ -17,6 +17,8 @@ struct ReadRule {
     var hasJQ = false
     var jq: JQProgram?
     var shape = Shape()
+    /// The first key that says something of it, and where; `nil` where none does.
+    var shapeKey: Located<String>?
     var ttl: Located<Template>?
     var set: [ReadField]?
     var to: [Located<String>]?

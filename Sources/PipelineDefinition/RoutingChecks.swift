@@ -30,6 +30,7 @@ struct RoutingChecks {
     func run() {
         for rule in rules {
             checkTargets(rule)
+            checkShape(rule)
             check(rule.from, of: "from", in: rule)
             check(rule.ttl, of: "ttl", in: rule)
             for field in rule.set ?? [] {
@@ -58,6 +59,15 @@ struct RoutingChecks {
                 target.position, "there is no sink '\(target.value)'",
                 fix: near.map { "did you mean '\($0)'?" } ?? "the sinks are \(names.joined(separator: ", "))")
         }
+    }
+
+    private func checkShape(_ rule: ReadRule) {
+        guard let key = rule.shapeKey, let decode = rule.decode, !rule.hasMembers else { return }
+        context.error(
+            key.position,
+            "\(key.value) is for the members of the value, but this rule has 'decode: \(decode.rawValue)', "
+                + "which gives a value without members",
+            fix: "write 'decode: json' in this rule, or remove it")
     }
 
     private func check(_ template: Located<Template>?, of what: String, in rule: ReadRule) {

@@ -163,6 +163,11 @@ struct SinkReader {
             guard let node = section.node(key) else { return nil }
             let text = key == "value" ? context.optionalText(node, key) : context.text(node, key)
             guard let text, let template = context.template(text) else { return nil }
+            if key == "score", template.references.isEmpty, !FieldType.number.accepts(text.value) {
+                context.error(
+                    text.position, "score is no number: '\(text.value)'",
+                    fix: "write one, or a template that gives one: \"{ts_ms}\"")
+            }
             return (key, Located(value: template, position: text.position))
         }
     }

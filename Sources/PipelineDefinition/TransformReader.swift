@@ -117,6 +117,8 @@ struct TransformReader {
         rule.hasJQ = section.node("jq") != nil
         rule.jq = section.node("jq").flatMap(context.jq)
         rule.shape = ShapeReader(context: context).read(section)
+        rule.shapeKey = ShapeReader.keys.first { section.node($0) != nil }
+            .map { Located(value: $0, position: section.position(of: $0)) }
         rule.ttl = section.text("ttl").flatMap(context.lifetime)
         rule.set = section.node("set").flatMap(FieldReader(context: context).read)
         rule.to = section.node("to").flatMap(targets)

@@ -37,6 +37,18 @@ import Testing
                 ])
     }
 
+    @Test func theShapeNeedsMembers() {
+        let message =
+            "is for the members of the value, but this rule has 'decode: text', which gives a value without "
+            + "members (write 'decode: json' in this rule, or remove it)"
+        #expect(
+            rules("  - match: /a\n    decode: text\n    select: [x]\n    cast: {y: integer}", sinks: stream)
+                == ["7:5 error: select \(message)"])
+        #expect(
+            rules("  - match: /a\n    decode: text\n    jq: fromjson\n    select: [x]", sinks: stream).isEmpty
+        )
+    }
+
     @Test func membersOfTheValueNeedJSON() {
         #expect(
             rules(

@@ -36,6 +36,7 @@ import Testing
             "write: stream, key: k, on_missing_checkpoint: now",
             "on_missing_checkpoint is one of earliest, latest, stop, not 'now'"
         ),
+        ("write: sorted_set, key: k, member: \"{path}\", score: high", "score is no number: 'high'"),
         ("write: stream, key: k, maxlne: 5", "unknown key 'maxlne' in the sink 's'"),
     ])
     func sinksAreChecked(keys: String, message: String) {
