@@ -17,6 +17,8 @@ public struct PathPattern: Sendable, Hashable {
     private let captureStarts: [Int]
     /// For each segment its bytes, where it has no wildcard.
     private let wholes: [[UInt8]?]
+    /// For each segment its one capture, where it is nothing else; -1: it is something else.
+    private let loneCaptures: [Int]
 
     /// Why a pattern was refused; `column` counts characters of the pattern from 1.
     public struct SyntaxError: Error, Hashable, CustomStringConvertible {
@@ -68,6 +70,10 @@ public struct PathPattern: Sendable, Hashable {
                 return nil
             }
             return Array(text.utf8)
+        }
+        loneCaptures = zip(segments, captureStarts).map { segment, capture in
+            guard case .one(let pieces) = segment, pieces.count == 1, pieces[0].isCapture else { return -1 }
+            return capture
         }
         captureNames = parser.captureNames
         self.text = text
@@ -129,7 +135,12 @@ public struct PathPattern: Sendable, Hashable {
                 // A string that is stored as UTF-8 finds a place in it at once.
                 let first = path.utf8.index(path.startIndex, offsetBy: start)
                 let text = path[first..<path.utf8.index(first, offsetBy: end - start)]
-                guard matchOne(segment, text, &found) else { return false }
+                let capture = loneCaptures[segment]
+                if capture >= 0 {
+                    found[capture] = text
+                } else if !matchOne(segment, text, &found) {
+                    return false
+                }
             }
             segment += 1
             start = end

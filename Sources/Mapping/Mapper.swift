@@ -222,11 +222,16 @@ public struct Mapper: Sendable {
 
 extension MappingResult {
     /// What a further rule or output makes of the same change. One that fails fails for all of them.
-    fileprivate mutating func add(_ other: MappingResult) {
-        switch (self, other) {
-        case (.failed, _), (.writes, .dropped): break
-        case (.writes(let writes), .writes(let more)): self = .writes(writes + more)
-        case (.dropped, _), (_, .failed): self = other
+    fileprivate mutating func add(_ other: consuming MappingResult) {
+        switch self {
+        case .dropped: self = other
+        case .failed: break
+        case .writes(let writes):
+            switch other {
+            case .dropped: break
+            case .writes(let more): self = .writes(writes + more)
+            case .failed: self = other
+            }
         }
     }
 }

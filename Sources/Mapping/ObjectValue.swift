@@ -22,7 +22,12 @@ struct ObjectValue: Sendable, Hashable {
     subscript(name: String) -> Value? {
         get {
             // Objects are small: in order, comparing short names as words, is quicker than halving.
-            if members.count <= 12 { return members.first { $0.name == name }?.value }
+            if members.count <= 12 {
+                for index in members.indices where members[index].name == name {
+                    return members[index].value
+                }
+                return nil
+            }
             let index = place(of: name)
             return index < members.count && members[index].name == name ? members[index].value : nil
         }

@@ -17,8 +17,9 @@ enum Value: Sendable, Hashable {
         guard let step = steps.first else { return self }
         switch self {
         case .object(let members):
+            if steps.count == 1 { return members[step] }
             if let next = members[step] { return next.member(at: steps.dropFirst()) }
-            return steps.count > 1 ? members[steps.joined(separator: ".")] : nil
+            return members[steps.joined(separator: ".")]
         case .array(let items):
             guard let index = Int(step), items.indices.contains(index) else { return nil }
             return items[index].member(at: steps.dropFirst())
@@ -33,9 +34,9 @@ enum Value: Sendable, Hashable {
         switch self {
         case .null: break
         case .boolean(let flag): bytes.append(contentsOf: (flag ? "true" : "false").utf8)
-        case .integer(let number): bytes.append(contentsOf: String(number).utf8)
-        case .number(let text), .text(let text): bytes.append(contentsOf: text.utf8)
-        case .bytes(let raw): bytes.append(contentsOf: raw)
+        case .integer(let number): bytes.append(copying: String(number))
+        case .number(let text), .text(let text): bytes.append(copying: text)
+        case .bytes(let raw): bytes.append(copying: raw)
         case .array, .object: appendJSON(to: &bytes)
         }
     }

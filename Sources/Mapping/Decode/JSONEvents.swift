@@ -25,7 +25,7 @@ struct JSONEvents {
     }
 
     private mutating func document() -> Value? {
-        guard wanted != .all, events.first?.kind == .object else { return next() }
+        guard wanted.count != nil, events.first?.kind == .object else { return next() }
         position = 1
         return object(wanted)
     }
@@ -53,8 +53,8 @@ struct JSONEvents {
 
     private mutating func object(_ wanted: WantedMembers) -> Value? {
         var members: [ObjectValue.Member] = []
-        members.reserveCapacity(16)
-        let isWhole = wanted == .all
+        members.reserveCapacity(wanted.count ?? 16)
+        let isWhole = wanted.count == nil
         while position < events.count {
             let event = events[position]
             position += 1

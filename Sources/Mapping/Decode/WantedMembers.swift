@@ -24,9 +24,15 @@ enum WantedMembers: Sendable, Equatable {
         self = .named(names)
     }
 
+    /// `nil`: all.
+    var count: Int? { if case .named(let names) = self { names.count } else { nil } }
+
     /// Beyond ASCII, other bytes may be the same name.
     func contains(_ name: UnsafeRawBufferPointer) -> Bool {
-        guard case .named(let names) = self, name.allSatisfy({ $0 < 0x80 }) else { return true }
-        return names.contains { $0.count == name.count && $0.elementsEqual(name) }
+        guard case .named(let names) = self else { return true }
+        for index in names.indices where names[index].count == name.count {
+            if names[index].elementsEqual(name) { return true }
+        }
+        return name.contains { $0 >= 0x80 }
     }
 }

@@ -79,7 +79,7 @@ final class CompiledRule: Sendable {
 
     /// The captures of a path that the pattern matches; `nil` where the rule excludes it.
     func captures(in path: String) -> [Substring]? {
-        if excluded.contains(where: { $0.matchesPathOrAncestor(path) }) { return nil }
+        if !excluded.isEmpty, excluded.contains(where: { $0.matchesPathOrAncestor(path) }) { return nil }
         if pattern.captureNames.isEmpty { return [] }
         return pattern.captures(in: path)
     }
@@ -126,8 +126,9 @@ final class CompiledRule: Sendable {
         let wanted = record.isShown ? .all : wanted
         if let from {
             record.input.value = try decode.value(of: try from.render(record.input), wanted)
-        } else if let value = record.input.value, decode != .none || compression != .none {
-            record.input.value = try decode.value(of: try compression.decompressed(value.textBytes), wanted)
+        } else if decode != .none || compression != .none, let data = record.input.value?.textBytes {
+            let plain = compression == .none ? data : try compression.decompressed(data)
+            record.input.value = try decode.value(of: plain, wanted)
         }
     }
 
@@ -154,15 +155,13 @@ final class CompiledRule: Sendable {
         var fields = FieldList()
         fields.reserveCapacity(fields: set.count, bytes: 32 * set.count)
         let hasNoValue = record.input.value == nil
-        for index in set.indices where !(hasNoValue && set[index].needsValue) {
+        for field in set where !(hasNoValue && field.needsValue) {
             do {
-                try fields.append(set[index].nameBytes) { bytes throws(MappingFault) in
-                    try set[index].append(to: &bytes, from: record.input)
-                }
+                try field.append(to: &fields, from: record.input)
             } catch {
                 // Of a deleted node not even {ephemeral} may be known.
                 if hasNoValue, case .missing = error { continue }
-                throw CompiledSink.Failure(field: set[index].name, fault: error)
+                throw CompiledSink.Failure(field: field.name, fault: error)
             }
         }
         return fields

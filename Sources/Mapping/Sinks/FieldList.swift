@@ -4,7 +4,8 @@
 /// maps and the one that delivers.
 public struct FieldList: Sendable, Hashable {
     /// For each field the lengths of its name and of its value (32 bits each, as the machine has them), the name, the value.
-    private var bytes: Bytes = []
+    /// Others append to it between `begin` and `end` alone.
+    var bytes: Bytes = []
     public private(set) var count = 0
 
     private static let header = 2 * MemoryLayout<UInt32>.size
@@ -25,31 +26,37 @@ public struct FieldList: Sendable, Hashable {
     }
 
     public mutating func append(_ name: Bytes, _ value: Bytes) {
-        append(name) { $0.append(contentsOf: value) }
+        append(name) { $0.append(copying: value) }
     }
 
-    /// Adds a field whose value `write` appends; where it throws, nothing is added.
-    mutating func append<Failure: Error>(
-        _ name: Bytes, value write: (inout Bytes) throws(Failure) -> Void
-    ) throws(Failure) {
+    /// Adds a field whose value `write` appends.
+    mutating func append(_ name: Bytes, value write: (inout Bytes) -> Void) {
+        let start = begin(name)
+        write(&bytes)
+        end(start, name)
+    }
+
+    /// Begins a field: its value is what is appended to `bytes` until `end`; `cancel` takes it back. Returns where it begins.
+    ///
+    /// A closure that draws from a change would be quicker to write, and copy the change.
+    mutating func begin(_ name: borrowing Bytes) -> Int {
         let start = bytes.count
         // The value's length is known behind it.
         let lengths = (UInt32(truncatingIfNeeded: name.count), UInt32(0))
         withUnsafeBytes(of: lengths) { bytes.append(contentsOf: $0) }
-        bytes.append(contentsOf: name)
-        let valueStart = bytes.count
-        do {
-            try write(&bytes)
-        } catch {
-            bytes.removeLast(bytes.count - start)
-            throw error
-        }
-        let length = UInt32(truncatingIfNeeded: bytes.count - valueStart)
+        bytes.append(copying: name)
+        return start
+    }
+
+    mutating func end(_ start: Int, _ name: borrowing Bytes) {
+        let length = UInt32(truncatingIfNeeded: bytes.count - start - FieldList.header - name.count)
         bytes.withUnsafeMutableBytes {
             $0.storeBytes(of: length, toByteOffset: start + MemoryLayout<UInt32>.size, as: UInt32.self)
         }
         count += 1
     }
+
+    mutating func cancel(_ start: Int) { bytes.removeLast(bytes.count - start) }
 
     /// Adds all fields of another list.
     mutating func append(contentsOf other: FieldList) {

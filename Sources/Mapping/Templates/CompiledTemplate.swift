@@ -54,23 +54,10 @@ enum BoundReference: Sendable {
         case .metadata(let metadata):
             return metadata.value(in: input)
         case .value(let steps):
-            guard let value = input.value?.member(at: steps[...]), value != .null else { return nil }
+            guard let value = input.value?.member(at: steps[...]) else { return nil }
+            if case .null = value { return nil }
             return value
         }
-    }
-
-    /// Appends its text. Returns `false`, with nothing appended, where it is missing or null.
-    func append(to bytes: inout Bytes, from input: borrowing MappingInput) -> Bool {
-        switch self {
-        case .capture(let index, _) where input.captures.indices.contains(index):
-            bytes.append(contentsOf: input.captures[index].utf8)
-        case .metadata(.path):
-            bytes.append(contentsOf: input.change.path.utf8)
-        default:
-            guard let value = resolve(in: input) else { return false }
-            value.appendText(to: &bytes)
-        }
-        return true
     }
 
     var name: String {
@@ -97,43 +84,101 @@ extension Reference.Metadata {
     }
 }
 
-/// A template ready to be filled in for one rule.
-struct CompiledTemplate: Sendable {
+/// A template ready to be filled in for one rule. A class, as `CompiledRule` is.
+final class CompiledTemplate: Sendable {
+    /// Numbers alone: whoever goes through them counts no references.
     private enum Part: Sendable {
-        case literal(Bytes)
-        case reference(BoundReference)
-        case filtered(BoundReference, [TemplateFilter])
+        /// A piece of `literals`.
+        case literal(Range<Int>)
+        case capture(Int)
+        case path
+        /// One of `inserted`.
+        case inserted(Int)
+    }
+
+    /// What is not simply copied from the path.
+    private final class Inserted: Sendable {
+        let reference: BoundReference
+        private let filters: [TemplateFilter]
+
+        init(_ reference: BoundReference, _ filters: [TemplateFilter]) {
+            self.reference = reference
+            self.filters = filters
+        }
+
+        func append(to bytes: inout Bytes, from input: borrowing MappingInput) throws(MappingFault) {
+            guard filters.isEmpty else {
+                return bytes.append(copying: try filtered(input))
+            }
+            guard let value = reference.resolve(in: input) else {
+                throw .missing("\(reference.name) is missing")
+            }
+            value.appendText(to: &bytes)
+        }
+
+        private func filtered(_ input: borrowing MappingInput) throws(MappingFault) -> String {
+            var text: String?
+            if let value = reference.resolve(in: input) {
+                guard let known = String(validating: value.textBytes, as: UTF8.self) else {
+                    throw .wrongType("\(reference.name) is not valid UTF-8, which its filter needs")
+                }
+                text = known
+            }
+            for filter in filters {
+                if let known = text {
+                    text = try filter.apply(known, reference.name)
+                } else if case .fallback(let fallback) = filter {
+                    text = fallback
+                }
+            }
+            guard let text else { throw .missing("\(reference.name) is missing") }
+            return text
+        }
     }
 
     private let parts: [Part]
+    private let literals: Bytes
+    private let inserted: [Inserted]
+    /// All that it draws from.
+    let references: [BoundReference]
     /// Where the template is one reference and nothing else.
     private let sole: BoundReference?
 
     init(_ template: Template, captureNames: [String]) {
-        parts = template.pieces.map { piece in
+        var parts: [Part] = []
+        var literals: Bytes = []
+        var inserted: [Inserted] = []
+        var references: [BoundReference] = []
+        for piece in template.pieces {
             switch piece {
-            case .literal(let bytes): .literal(bytes)
+            case .literal(let bytes):
+                parts.append(.literal(literals.count..<literals.count + bytes.count))
+                literals += bytes
             case .reference(let reference, let filters):
-                filters.isEmpty
-                    ? .reference(BoundReference(reference, captureNames: captureNames))
-                    : .filtered(BoundReference(reference, captureNames: captureNames), filters)
+                let bound = BoundReference(reference, captureNames: captureNames)
+                references.append(bound)
+                switch bound {
+                case .capture(let index, _) where filters.isEmpty: parts.append(.capture(index))
+                case .metadata(.path) where filters.isEmpty: parts.append(.path)
+                default:
+                    parts.append(.inserted(inserted.count))
+                    inserted.append(Inserted(bound, filters))
+                }
             }
         }
+        self.parts = parts
+        self.literals = literals
+        self.inserted = inserted
+        self.references = references
         sole = template.soleReference.map { BoundReference($0, captureNames: captureNames) }
     }
 
     init(literal: Bytes) {
-        parts = [.literal(literal)]
+        parts = [.literal(literal.indices)]
+        literals = literal
+        inserted = []
+        references = []
         sole = nil
-    }
-
-    var references: [BoundReference] {
-        parts.compactMap { part in
-            switch part {
-            case .literal: nil
-            case .reference(let reference), .filtered(let reference, _): reference
-            }
-        }
     }
 
     func render(_ input: borrowing MappingInput) throws(MappingFault) -> Bytes {
@@ -146,14 +191,16 @@ struct CompiledTemplate: Sendable {
     func append(to bytes: inout Bytes, from input: borrowing MappingInput) throws(MappingFault) {
         for part in parts {
             switch part {
-            case .literal(let literal):
-                bytes.append(contentsOf: literal)
-            case .reference(let reference):
-                guard reference.append(to: &bytes, from: input) else {
-                    throw .missing("\(reference.name) is missing")
+            case .literal(let range):
+                literals.withUnsafeBytes {
+                    bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: $0[range]))
                 }
-            case .filtered(let reference, let filters):
-                bytes.append(contentsOf: try CompiledTemplate.filtered(reference, filters, input).utf8)
+            case .capture(let index):
+                bytes.append(copying: input.captures[index])
+            case .path:
+                bytes.append(copying: input.change.path)
+            case .inserted(let index):
+                try inserted[index].append(to: &bytes, from: input)
             }
         }
     }
@@ -163,26 +210,5 @@ struct CompiledTemplate: Sendable {
         guard let sole else { return .bytes(try render(input)) }
         guard let value = sole.resolve(in: input) else { throw .missing("\(sole.name) is missing") }
         return value
-    }
-
-    private static func filtered(
-        _ reference: BoundReference, _ filters: [TemplateFilter], _ input: borrowing MappingInput
-    ) throws(MappingFault) -> String {
-        var text: String?
-        if let value = reference.resolve(in: input) {
-            guard let known = String(validating: value.textBytes, as: UTF8.self) else {
-                throw .wrongType("\(reference.name) is not valid UTF-8, which its filter needs")
-            }
-            text = known
-        }
-        for filter in filters {
-            if let known = text {
-                text = try filter.apply(known, reference.name)
-            } else if case .fallback(let fallback) = filter {
-                text = fallback
-            }
-        }
-        guard let text else { throw .missing("\(reference.name) is missing") }
-        return text
     }
 }
