@@ -35,6 +35,7 @@ import Testing
         #expect(result.diagnostics.map(\.description) == [])
         let definition = try #require(result.definition)
         #expect(definition.name == name)
+        #expect(!result.tests.isEmpty)
         #expect(definition.source.connect == "127.0.0.1:2181")
         #expect(definition.log.directory == "./data")
         #expect(definition.sinks.allSatisfy { $0.redisURL == "redis://127.0.0.1:6379/0" })
