@@ -76,6 +76,8 @@ public struct SinkContext: Sendable {
     public var takeOver: Bool
     /// The first offset appended at this time (milliseconds since 1970) or later.
     public var offset: @Sendable (_ atOrAfter: Int64) async throws -> Int64
+    /// The first change at this offset or behind it; `nil` where there is none.
+    public var change: @Sendable (_ atOrBehind: Int64) async throws -> Change? = { _ in nil }
     /// Starts a generation of the log above the given one and returns it.
     public var startGeneration: @Sendable (_ above: UInt16) async throws -> UInt16
     /// Has every live node appended once more, for this sink alone: the log does not hold all that it needs.
@@ -111,6 +113,7 @@ public struct SinkContext: Sendable {
             offset: { try await feed.offset(atOrAfter: $0) },
             startGeneration: { try await log.startGeneration(above: $0) },
             repeatSnapshot: { try await log.oweSnapshot(to: sink) })
+        change = { try await feed.change(atOrBehind: $0) }
         self.trouble = trouble
     }
 

@@ -37,6 +37,8 @@ public struct ZooKeeperSourceDefinition: Sendable, Hashable {
     public var sessionTimeoutMilliseconds: Int
     /// `nil` where none are given, or given as an empty text.
     public var auth: Authentication?
+    /// Whether a change carries the data before it too.
+    public var tellsBefore: Bool
 
     public var scope: CaptureScope { CaptureScope(paths: paths, excluded: exclude) }
 

@@ -1,12 +1,13 @@
+import ChangeModel
 import Engine
 import Mapping
 import RedisClient
 
 /// Turns the writes of changes into Redis commands.
 struct CommandEncoder {
-    let trim: StreamTrim?
-    /// Whether the server numbers the entries (`*`).
-    let usesServerIDs: Bool
+    var trim: StreamTrim?
+    /// What the entries' IDs are made of.
+    var numbering = StreamOptions.EntryID.offset
     /// In a replay the IDs that its entries take.
     var placements: ReplayPlacements?
 
@@ -34,8 +35,7 @@ struct CommandEncoder {
             // The fan-out index counts this change's entries in the same stream.
             let index = change.writes.count == 1 ? nil : entries.firstIndex { $0.key == key }
             let count = index.map { entries[$0].count } ?? 0
-            let id = id(
-                offset: change.offset, generation: max(change.generation, floor), key: key, entry: count)
+            let id = id(of: change, floor: floor, key: key, entry: count)
             if let index {
                 entries[index].count += 1
             } else if change.writes.count > 1 {
@@ -46,9 +46,10 @@ struct CommandEncoder {
     }
 
     /// The ID of an entry; `entry` counts those of the change in the same stream.
-    func id(offset: Int64, generation: UInt16, key: Bytes, entry: UInt64) -> StreamID {
-        placements?.id(offset: offset, key: key, entry: entry)
-            ?? StreamID(generation: generation, offset: offset, index: entry)
+    @inline(__always)
+    func id(of change: borrowing MappedChange, floor: UInt16, key: Bytes, entry: UInt64) -> StreamID {
+        placements?.id(offset: change.offset, key: key, entry: entry)
+            ?? StreamID(of: change, numbering, floor: floor, entry: entry)
     }
 
     /// Appends the commands of a write that is no stream entry.
@@ -151,7 +152,7 @@ struct CommandEncoder {
             batch.add("~" as StaticString)
             batch.add(minimum.text)
         }
-        batch.add(usesServerIDs ? "*" : id.text)
+        batch.add(numbering == .auto ? "*" : id.text)
         fields.forEachBytes { name, value in
             batch.add(name)
             batch.add(value)
@@ -159,7 +160,12 @@ struct CommandEncoder {
     }
 }
 
-/// The ID of a stream entry: 16 bits generation and 48 bits offset + 1 before the dash, the fan-out index behind.
+/// The ID of a stream entry.
+///
+/// | numbering | before the dash | behind it |
+/// |---|---|---|
+/// | `offset` | 16 bits generation, 48 bits offset + 1 | the fan-out index |
+/// | `zxid` | the zxid | 16 bits generation (of what a snapshot tells; else 0), 38 bits index in the zxid, 10 bits fan-out index |
 struct StreamID: Hashable, Comparable, Sendable {
     var high: UInt64
     var index: UInt64
@@ -170,6 +176,34 @@ struct StreamID: Hashable, Comparable, Sendable {
         let position = (UInt64(bitPattern: offset) &+ 1) & (1 << StreamID.offsetBits - 1)
         high = UInt64(generation) << StreamID.offsetBits | position
         self.index = index
+    }
+
+    /// Of a change whose place is known; its generation sets what a snapshot tells apart from what an earlier log has told
+    /// of the same zxid.
+    init(_ order: CommitOrder, generation: UInt16, index: UInt64) {
+        high = UInt64(bitPattern: order.zxid.value)
+        let place = UInt64(bitPattern: order.index) & (1 << StreamID.placeBits - 1)
+        let fanOut = min(index, UInt64(StreamOptions.entriesPerChange - 1))
+        self.index = UInt64(generation) << 48 | place << StreamID.fanOutBits | fanOut
+    }
+
+    private static let placeBits: UInt64 = 38
+    private static let fanOutBits: UInt64 = 10
+
+    /// - Parameters:
+    ///   - floor: IDs made of offsets are at least of this generation.
+    ///   - entry: counts the change's entries in the stream.
+    @inline(__always)
+    init(
+        of change: borrowing MappedChange, _ numbering: StreamOptions.EntryID, floor: UInt16, entry: UInt64
+    ) {
+        if numbering == .zxid {
+            self.init(
+                change.change.order ?? .start,
+                generation: change.change.placed == nil ? 0 : change.generation, index: entry)
+        } else {
+            self.init(generation: max(change.generation, floor), offset: change.offset, index: entry)
+        }
     }
 
     /// Reads `<number>-<number>`.

@@ -1,3 +1,4 @@
+import ChangeModel
 import Engine
 import Mapping
 import RedisClient
@@ -10,7 +11,7 @@ extension StreamGuard {
     func place(
         _ batch: MappedBatch, _ context: SinkContext, _ reader: some KeyReader, basis: (Bytes) -> Checkpoint
     ) async throws -> ReplayPlacements? {
-        guard !batch.letters.isEmpty, !usesServerIDs else { return nil }
+        guard !batch.letters.isEmpty, numbering != .auto else { return nil }
         if let placements, placements.letters == batch.letters { return placements }
         var keys: [Bytes] = []
         for change in batch.changes {
@@ -32,6 +33,9 @@ extension StreamGuard {
             let text = replies.first?.field("last-generated-id")?.string
             if let id = text.flatMap({ StreamID($0) }), id.high > 0 {
                 free[key] = id.next
+            } else if numbering == .zxid {
+                // Nothing is below it, and nothing of the log can be.
+                free[key] = StreamID(.start, generation: 0, index: 1)
             } else {
                 // In a stream without entries: behind the last offset that is never sent again. What is sent but
                 // not confirmed may be sent once more, and would be refused below an ID taken from there.

@@ -12,7 +12,7 @@ final class StreamGuard {
         var resendBelow: Int64 = 0
     }
 
-    let usesServerIDs: Bool
+    let numbering: StreamOptions.EntryID
     /// Of the replayed batch that is being written.
     var placements: ReplayPlacements?
     /// Streams whose top entry has been compared with the checkpoint in this run.
@@ -27,8 +27,8 @@ final class StreamGuard {
     /// IDs from here up in generation 0 are no offsets but clocks: milliseconds since 1970.
     private static let firstClockID: UInt64 = 1_000_000_000_000
 
-    init(usesServerIDs: Bool) {
-        self.usesServerIDs = usesServerIDs
+    init(numbering: StreamOptions.EntryID) {
+        self.numbering = numbering
     }
 
     /// Streams are compared again before they are written again, and a replay is given new IDs.
@@ -41,12 +41,14 @@ final class StreamGuard {
     /// Compares the last ID of each stream that this run has not written yet with its checkpoint.
     ///
     /// Returns the streams that are ahead of it by entries of our form, each with the highest generation there: they
-    /// have to be written with a higher one. Throws `PipelineError.failed` where somebody else has written a stream.
+    /// have to be written with a higher one. IDs made of zxids have none to raise: what is refused is looked for when it is.
+    /// Throws `PipelineError.failed` where somebody else has written a stream, or a change has no place to make an ID of.
     func check(
         _ batch: MappedBatch, _ context: SinkContext, _ reader: some KeyReader,
         basis: (Bytes) -> Checkpoint
     ) async throws -> [(stream: Bytes, generation: UInt16)] {
-        guard !usesServerIDs else { return [] }
+        guard numbering != .auto else { return [] }
+        if numbering == .zxid, !batch.isReplay { try checkOrder(of: batch) }
         let fresh = newStreams(in: batch)
         guard !fresh.isEmpty else { return [] }
         if verified.count > StreamGuard.rememberedStreams {
@@ -65,7 +67,7 @@ final class StreamGuard {
                 continue
             }
             existing.insert(key)
-            guard last >= nextNew else { continue }
+            guard numbering == .offset, last >= nextNew else { continue }
             guard last.generation > 0 || last.high < StreamGuard.firstClockID else {
                 throw foreign(key, last)
             }
@@ -73,6 +75,18 @@ final class StreamGuard {
         }
         verified.formUnion(fresh)
         return ahead
+    }
+
+    private func checkOrder(of batch: MappedBatch) throws(PipelineError) {
+        for change in batch.changes where change.change.order == nil {
+            guard change.writes.contains(where: { if case .streamAdd = $0 { true } else { false } }) else {
+                continue
+            }
+            throw .failed(
+                "the change at offset \(change.offset) (\(change.change.path)) was not captured by an observer that "
+                    + "noted its place: there is no ID of its zxid for it. Start the sink behind it with millrace offsets "
+                    + "reset, or give the sink id: offset")
+        }
     }
 
     /// A stream has been made, or was found missing.
@@ -104,18 +118,18 @@ final class StreamGuard {
     /// - Throws: `PipelineError.failed` where an entry is refused because somebody else has written the stream.
     func filter(
         _ errors: [Int: RedisServerError], _ batch: MappedBatch, _ basis: Basis, _ reader: some KeyReader,
-        isInTransaction: (Bytes) -> Bool = { _ in true }
+        isInTransaction: (Bytes) -> Bool = { _ in true }, _ context: SinkContext
     ) async throws -> [Int: RedisServerError] {
         if batch.isReplay { return try await refusals(errors, batch, reader) }
         var real = errors
         for (index, error) in errors where error.isOfAnEntryBelow {
             let change = batch.changes[index]
-            let id = StreamID(
-                generation: max(change.generation, basis.checkpoint.floor), offset: change.offset, index: 0)
+            let id = StreamID(of: change, numbering, floor: basis.checkpoint.floor, entry: 0)
             for case .streamAdd(let key, _) in change.writes where isInTransaction(key) {
                 switch try await look(for: id, in: key, reader) {
                 case .present: real[index] = nil
                 case .trimmed where change.offset < basis.resendBelow: real[index] = nil
+                case .trimmed(let last) where try await isOurs(last, context): real[index] = nil
                 case .trimmed(let last): throw foreign(key, last)
                 case .absent(let last) where change.offset >= basis.resendBelow: throw foreign(key, last)
                 case .absent: break
@@ -123,6 +137,14 @@ final class StreamGuard {
             }
         }
         return real
+    }
+
+    /// Whether an ID made of a zxid may be one of the log's, which another log may have written before.
+    private func isOurs(_ last: StreamID, _ context: SinkContext) async throws -> Bool {
+        guard numbering == .zxid, let newest = try await context.change(context.endOffset - 1)?.order else {
+            return false
+        }
+        return last.high <= UInt64(bitPattern: newest.zxid.value)
     }
 
     private enum Presence {
@@ -168,8 +190,16 @@ final class StreamGuard {
         case .age(let milliseconds):
             if let minimum, minimum.until > .now { return .minimumID(minimum.id) }
             let offset = try await context.offset(wallClockMilliseconds() - milliseconds)
-            let id = StreamID(
-                generation: context.generation(of: offset), offset: offset, index: 0)
+            let generation = context.generation(of: offset)
+            let id: StreamID
+            if numbering == .zxid {
+                guard let change = try await context.change(offset), let order = change.order else {
+                    return nil
+                }
+                id = StreamID(order, generation: change.placed == nil ? 0 : generation, index: 0)
+            } else {
+                id = StreamID(generation: generation, offset: offset, index: 0)
+            }
             minimum = (id, .now + StreamGuard.trimInterval)
             return .minimumID(id)
         }

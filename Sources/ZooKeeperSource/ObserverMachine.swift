@@ -19,6 +19,10 @@ struct ObserverMachine {
 
     private let options: Options
     private var scope: CaptureScope { options.scope }
+    /// Of the last change handed out.
+    private var order: CommitOrder
+    /// The snapshot that is being compared is of this zxid.
+    private var snapshotZxid = Zxid.none
     /// What the log will say of every node once all entries handed out are in it.
     private(set) var known: KnownState
     /// All up to it is in the entries handed out.
@@ -54,6 +58,8 @@ struct ObserverMachine {
             isObserved && recovered.isComplete && options.mode != .always
             && recovered.known.openScope == nil
         if isObserved { told = settled }
+        // The zxids of another ensemble begin anew.
+        order = options.isNewEnsemble ? .start : recovered.position.order
         seen = options.isNewEnsemble ? .none : recovered.position.seen
         if !isContinuous { settled = .none }
     }
@@ -68,7 +74,7 @@ struct ObserverMachine {
     var start: Int64 { isContinuous ? settled.value : 0 }
 
     var position: CapturePosition {
-        CapturePosition(seen: max(seen, settled), settled: max(settled, told), mode: .observer)
+        CapturePosition(seen: max(seen, settled), settled: max(settled, told), mode: .observer, order: order)
     }
 
     /// Whether a server at this zxid knows less than the log.
@@ -126,6 +132,7 @@ struct ObserverMachine {
             known.scope == nil ? .initial : (isFirstSnapshot && options.mode == .always ? .always : .resync)
         if reason == .resync { resyncs += 1 }
         isInSnapshot = true
+        snapshotZxid = Zxid(zxid)
         repeats.beginWalk()
         emitter.beginSnapshot(SnapshotBegin(reason: reason, scope: scope))
         if isFirstSnapshot || known.scope != scope { leaveScope(Zxid(zxid)) }
@@ -163,12 +170,14 @@ struct ObserverMachine {
     /// Whether the log hears of it.
     private mutating func compare(_ path: String, _ data: [UInt8], _ stat: NodeStat) -> Bool {
         let operation: Operation
+        var before: [UInt8]?
         if let old = known.nodes[path] {
             if stat.czxid != old.czxid {
                 delete(path, old, zxid: Zxid(stat.czxid.value &- 1), time: stat.ctime)
                 operation = .create
             } else if stat.mzxid != old.mzxid {
                 operation = .update
+                before = old.data
             } else if reason == .always {
                 operation = .read
             } else {
@@ -177,14 +186,14 @@ struct ObserverMachine {
         } else {
             operation = known.scope?.contains(path) ?? false ? .create : .read
         }
-        known.nodes[path] = KnownNode(stat)
+        known.tell(path, stat, data)
         // A baseline is known and not told.
         if operation == .read, options.mode == .never { return true }
         let isCreate = operation == .create
         emit(
             Change(
                 operation: operation, path: path, data: data, zxid: isCreate ? stat.czxid : stat.mzxid,
-                timestamp: isCreate ? stat.ctime : stat.mtime, stat: stat))
+                timestamp: isCreate ? stat.ctime : stat.mtime, stat: stat, before: before))
         return true
     }
 
@@ -289,11 +298,12 @@ struct ObserverMachine {
         default:
             return
         }
-        known.nodes[path] = KnownNode(stat)
+        known.tell(path, stat, data)
         emit(
             Change(
                 operation: kind, path: path, data: data, zxid: zxid, index: Int32(truncatingIfNeeded: index),
-                timestamp: transaction.time, stat: stat, session: transaction.session))
+                timestamp: transaction.time, stat: stat, session: transaction.session,
+                before: kind == .update ? old?.data : nil))
     }
 
     /// The ensemble has not logged which nodes went with it.
@@ -323,7 +333,7 @@ struct ObserverMachine {
         emit(
             Change(
                 operation: .delete, path: path, data: nil, zxid: zxid, index: index, timestamp: time,
-                stat: node.stat, session: session))
+                stat: node.stat, session: session, before: node.data))
     }
 
     /// A path below the chroot, as the log has it; `nil` for all others.
@@ -337,7 +347,14 @@ struct ObserverMachine {
 
     // MARK: What goes out
 
-    private mutating func emit(_ change: Change) {
+    private mutating func emit(_ change: consuming Change) {
+        if change.session == nil {
+            // A snapshot tells it: behind all that was told before it, before the next transaction.
+            order = order.next(notBefore: isInSnapshot ? snapshotZxid : settled)
+            change.placed = order
+        } else {
+            order = CommitOrder(zxid: change.zxid, index: Int64(change.index))
+        }
         waitingBytes += change.sizeInLog
         emitter.emit(change)
     }

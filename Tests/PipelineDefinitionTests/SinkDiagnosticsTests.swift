@@ -22,7 +22,7 @@ import Testing
         ("write: stream, key: k, maxlen: -5", "maxlen is no number of entries: '-5'"),
         ("write: stream, key: k, maxlen: 5, minid: 7d", "'minid' cannot stand beside 'maxlen'"),
         ("write: stream, key: k, minid: 7", "minid is no duration: '7'"),
-        ("write: stream, key: k, id: random", "id is one of offset, auto, not 'random'"),
+        ("write: stream, key: k, id: random", "id is one of offset, zxid, auto, not 'random'"),
         (
             "write: set, key: k, member: \"{path}\", on_delete: tombstone",
             "a member cannot be a tombstone: it is in the set or it is not"
@@ -150,11 +150,17 @@ import Testing
     // MARK: Not yet
 
     @Test(arguments: [
-        ("write: string, key: \"{path}\", lease: true", "'lease' is not supported by this version yet"),
-        ("write: stream, key: k, id: zxid", "'id: zxid' is not supported by this version yet"),
+        ("write: string, key: \"{path}\", lease: true", "'lease' is not supported by this version yet")
     ])
     func laterSinks(keys: String, message: String) {
         #expect(sink(keys) == [message])
+    }
+
+    @Test func idsMadeOfZxidsNeedAnObserver() {
+        #expect(
+            sink("write: stream, key: k, id: zxid") == [
+                "'id: zxid' needs each transaction as it was committed, which only an observer sees"
+            ])
     }
 
     @Test func addressesThatMoveAreRememberedWhereTheyCanBe() throws {

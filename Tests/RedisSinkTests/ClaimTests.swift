@@ -68,6 +68,13 @@ import Testing
         #expect(StreamID(generation: 1, offset: 41, index: 2).text == "281474976710698-2")
         let id = StreamID("281474976710698-2")
         #expect(id?.generation == 1 && id?.offset == 41 && id?.index == 2)
+        let order = CommitOrder(zxid: Zxid(0x1_0000_0002), index: 3)
+        #expect(StreamID(order, generation: 0, index: 0).text == "4294967298-3072")
+        #expect(StreamID(order, generation: 0, index: 5).text == "4294967298-3077")
+        #expect(StreamID(order, generation: 1, index: 0) > StreamID(order, generation: 0, index: 1023))
+        let last = CommitOrder(zxid: Zxid(.max), index: .max)
+        #expect(
+            StreamID(last, generation: .max, index: .max).text == "9223372036854775807-18446744073709551615")
         for wrong in ["", "1", "1-", "-1", "a-b", "1-2-3", "99999999999999999999-0"] {
             #expect(StreamID(wrong) == nil)
         }

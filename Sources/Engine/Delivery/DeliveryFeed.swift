@@ -112,6 +112,28 @@ actor DeliveryFeed {
         }
     }
 
+    /// The first change at this offset or behind it; `nil` where there is none, or the log has lost it meanwhile.
+    func change(atOrBehind offset: Int64) throws(PipelineError) -> Change? {
+        do {
+            let start = try LogDirectory.startOffset(directory)
+            var reader = try LogReader(directory, from: max(offset, start))
+            var found: Change?
+            while found == nil, let batch = try reader.next() {
+                try batch.forEach { record in
+                    if found == nil, record.type == RecordType.change, record.offset >= offset {
+                        found = try ChangeCodec.decode(record.payload)
+                    }
+                }
+            }
+            return found
+        } catch let error as LogError {
+            if error.code == .trimmed { return nil }
+            throw PipelineError(log: error)
+        } catch {
+            throw .failed("the record at offset \(offset): \(error)")
+        }
+    }
+
     /// What these changes would have written did not arrive.
     func forget(_ changes: [Rejection]) { gates.forget(changes.map(\.change.path)) }
 
