@@ -124,8 +124,10 @@ struct Assembly {
     private static func observer(
         _ quorum: ZooKeeperSourceDefinition.Quorum
     ) throws(ZooKeeperError) -> ObserverConfiguration {
-        var observer = ObserverConfiguration(
-            quorumServers: try ConnectString(parsing: quorum.servers).servers)
+        var observer = ObserverConfiguration(quorumServers: [])
+        if let servers = quorum.servers {
+            observer.quorumServers = try ConnectString(parsing: servers).servers
+        }
         if let masters = quorum.observerMasters {
             observer.observerMasters = try ConnectString(parsing: masters).servers
         }

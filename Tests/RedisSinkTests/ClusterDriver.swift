@@ -31,7 +31,8 @@ final class ClusterDriver: LoadedDriver {
     var rewinds: [Int64] { counts.withLock { $0.rewinds } }
 
     init(
-        _ cluster: RedisClusterServers, isStream: Bool, owner: String = "host process 1",
+        _ cluster: RedisClusterServers, isStream: Bool, numbering: StreamOptions.EntryID = .offset,
+        owner: String = "host process 1",
         replyTimeout: Duration = .seconds(30), wait: ReplicaWait? = nil
     ) throws {
         self.isStream = isStream
@@ -42,7 +43,7 @@ final class ClusterDriver: LoadedDriver {
         redis.connectTimeout = .seconds(2)
         var configuration = RedisSink.Configuration(
             pipeline: "p", sink: "s", redis: redis, onMissingCheckpoint: .earliest,
-            stream: isStream ? StreamOptions() : nil, owner: owner)
+            stream: isStream ? StreamOptions(id: numbering) : nil, owner: owner)
         configuration.wait = wait
         configuration.takeOverPause = .milliseconds(100)
         sink = try RedisClusterSink(configuration, logger: logger)
@@ -51,9 +52,13 @@ final class ClusterDriver: LoadedDriver {
     static func key(_ offset: Int64) -> String { "k:\(offset % Int64(keyCount))" }
     static func stream(_ offset: Int64) -> String { "s:\(offset % Int64(streamCount))" }
 
+    /// Three changes a transaction, as an observer tells them.
     static func change(_ offset: Int64, _ write: SinkWrite) -> MappedChange {
         MappedChange(
-            Change(operation: .update, path: "/a", data: [], zxid: Zxid(offset), timestamp: 1),
+            Change(
+                operation: .update, path: "/a", data: [], zxid: Zxid(1 + offset / 3),
+                index: Int32(offset % 3),
+                timestamp: 1, session: 1),
             offset: offset, generation: 0, writes: [write])
     }
 
