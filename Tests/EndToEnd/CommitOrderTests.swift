@@ -73,6 +73,23 @@ import ZooKeeperClient
         }
     }
 
+    /// A snapshot of several batches: none of them is stepped over by a search for a transaction.
+    @Test func aTransactionIsFoundInALargeSnapshot() async throws {
+        try await TestBed.with(.observedEnsemble) { bed in
+            let data = Array(repeating: UInt8(ascii: "x"), count: 400_000)
+            let first = try await bed.withWriter { writer in
+                try await writer.create("/t", "")
+                for index in 0..<8 { try await writer.create("/t/n\(index)", data: data) }
+                return try await writer.exists("/t/n0")?.mzxid ?? 0
+            }
+            let file = try bed.definition(CommitOrderTests.pipeline("large"))
+            _ = try await bed.output("run", "--until-caught-up", file)
+            let log = bed.dataDirectory + "/large"
+            let found = try await bed.output("log", "dump", log, "--from", "zxid:\(first)")
+            #expect(found.split(separator: "\n").count == 8)
+        }
+    }
+
     /// 8 nodes are set 121 times; 80 multis make, set and remove a node: 240 changes.
     private static func write(_ bed: TestBed) async throws {
         try await bed.withWriter { writer in

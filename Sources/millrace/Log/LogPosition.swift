@@ -62,7 +62,10 @@ enum LogPosition: ExpressibleByArgument, Equatable {
     private static func offset(_ directory: FilePath, from zxid: Zxid) throws(LogError) -> Int64 {
         let start = try LogDirectory.offset(
             directory, atOrAbove: zxid.value,
-            of: { position in (try? CapturePosition(decoding: position))?.seen.value })
+            // The parts of a snapshot are of its zxid, though all of it is settled only at its end.
+            of: { bytes in
+                (try? CapturePosition(decoding: bytes)).map { max($0.seen, $0.order.zxid).value }
+            })
         var reader = try LogReader(directory, from: start)
         while let batch = try reader.next() {
             var found: Int64?
