@@ -1,4 +1,3 @@
-import ChangeModel
 import Engine
 import Mapping
 import RedisClient
@@ -157,81 +156,5 @@ struct CommandEncoder {
             batch.add(name)
             batch.add(value)
         }
-    }
-}
-
-/// The ID of a stream entry.
-///
-/// | numbering | before the dash | behind it |
-/// |---|---|---|
-/// | `offset` | 16 bits generation, 48 bits offset + 1 | the fan-out index |
-/// | `zxid` | the zxid | 16 bits generation (of what a snapshot tells; else 0), 38 bits index in the zxid, 10 bits fan-out index |
-struct StreamID: Hashable, Comparable, Sendable {
-    var high: UInt64
-    var index: UInt64
-
-    private static let offsetBits: UInt64 = 48
-
-    init(generation: UInt16, offset: Int64, index: UInt64) {
-        let position = (UInt64(bitPattern: offset) &+ 1) & (1 << StreamID.offsetBits - 1)
-        high = UInt64(generation) << StreamID.offsetBits | position
-        self.index = index
-    }
-
-    /// Of a change whose place is known; its generation sets what a snapshot tells apart from what an earlier log has told
-    /// of the same zxid.
-    init(_ order: CommitOrder, generation: UInt16, index: UInt64) {
-        high = UInt64(bitPattern: order.zxid.value)
-        let place = UInt64(bitPattern: order.index) & (1 << StreamID.placeBits - 1)
-        let fanOut = min(index, UInt64(StreamOptions.entriesPerChange - 1))
-        self.index = UInt64(generation) << 48 | place << StreamID.fanOutBits | fanOut
-    }
-
-    private static let placeBits: UInt64 = 38
-    private static let fanOutBits: UInt64 = 10
-
-    /// - Parameters:
-    ///   - floor: IDs made of offsets are at least of this generation.
-    ///   - entry: counts the change's entries in the stream.
-    @inline(__always)
-    init(
-        of change: borrowing MappedChange, _ numbering: StreamOptions.EntryID, floor: UInt16, entry: UInt64
-    ) {
-        if numbering == .zxid {
-            self.init(
-                change.change.order ?? .start,
-                generation: change.change.placed == nil ? 0 : change.generation, index: entry)
-        } else {
-            self.init(generation: max(change.generation, floor), offset: change.offset, index: entry)
-        }
-    }
-
-    /// Reads `<number>-<number>`.
-    init?(_ text: String) {
-        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
-        guard parts.count == 2, let high = UInt64(parts[0]), let index = UInt64(parts[1]) else { return nil }
-        self.high = high
-        self.index = index
-    }
-
-    var generation: UInt16 { UInt16(truncatingIfNeeded: high >> StreamID.offsetBits) }
-    /// The offset; -1 for an ID that we cannot have given.
-    var offset: Int64 { Int64(high & (1 << StreamID.offsetBits - 1)) - 1 }
-    var text: String { "\(high)-\(index)" }
-
-    /// The lowest ID above it; the highest of all has none and is its own.
-    var next: StreamID {
-        var next = self
-        if index < .max {
-            next.index += 1
-        } else if high < .max {
-            next.high += 1
-            next.index = 0
-        }
-        return next
-    }
-
-    static func < (left: StreamID, right: StreamID) -> Bool {
-        (left.high, left.index) < (right.high, right.index)
     }
 }

@@ -37,7 +37,7 @@ public actor RedisSink: ChangeSink {
         logger[metadataKey: "sink"] = "\(configuration.sink)"
         self.logger = logger
         client = RedisClient(configuration: configuration.redis, logger: logger)
-        guardian = StreamGuard(numbering: configuration.stream?.id ?? .offset)
+        guardian = StreamGuard(configuration)
     }
 
     // MARK: ChangeSink
@@ -103,8 +103,8 @@ public actor RedisSink: ChangeSink {
                 case .executed(let errors):
                     try settle(checkpoint, transaction, replies)
                     let final = try await guardian.filter(
-                        errors, batch, .init(checkpoint: checkpoint, resendBelow: resendBelow), connection,
-                        context)
+                        errors, batch, .init(checkpoint: checkpoint, resendBelow: resendBelow), context,
+                        connection)
                     refused.merge(final) { first, _ in first }
                     if let offset = try await replicate() { return .rewound(to: offset) }
                     return .delivered(rejections(refused, batch))
@@ -338,7 +338,7 @@ public actor RedisSink: ChangeSink {
         guard let stored else { throw RedisSink.notStarted }
         return CommandEncoder(
             trim: try await guardian.trim(configuration.stream?.trim, context),
-            numbering: configuration.stream?.id ?? .offset,
+            numbering: guardian.numbering,
             placements: try await guardian.place(batch, context, connection) { _ in stored })
     }
 

@@ -30,12 +30,12 @@ extension StreamGuard {
         var free: [Bytes: StreamID] = [:]
         for (key, replies) in zip(keys, try await reader.ask(keys.map { .streamInfo($0) })) {
             for reply in replies { try reply.checkForTrouble() }
-            let text = replies.first?.field("last-generated-id")?.string
-            if let id = text.flatMap({ StreamID($0) }), id.high > 0 {
-                free[key] = id.next
+            let last = replies.first.flatMap { StreamID(lastOf: $0) }
+            if let last, last.high > 0 || numbering == .zxid {
+                free[key] = last.next
             } else if numbering == .zxid {
                 // Nothing is below it, and nothing of the log can be.
-                free[key] = StreamID(.start, generation: 0, index: 1)
+                free[key] = StreamID.lowest
             } else {
                 // In a stream without entries: behind the last offset that is never sent again. What is sent but
                 // not confirmed may be sent once more, and would be refused below an ID taken from there.

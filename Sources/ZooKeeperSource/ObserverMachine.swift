@@ -23,6 +23,8 @@ struct ObserverMachine {
     private var order: CommitOrder
     /// The snapshot that is being compared is of this zxid.
     private var snapshotZxid = Zxid.none
+    /// Data before changes that the transaction at hand may still carry, in bytes.
+    private var beforeBudget = ObserverMachine.beforeLimit
     /// What the log will say of every node once all entries handed out are in it.
     private(set) var known: KnownState
     /// All up to it is in the entries handed out.
@@ -46,6 +48,9 @@ struct ObserverMachine {
     private var emitter = EntryEmitter()
     /// Bytes of the entries that wait.
     private(set) var waitingBytes = 0
+
+    /// A transaction is one batch of the log: what it deletes may be more than it can hold.
+    private static let beforeLimit = 32 << 20
 
     init(_ options: Options, recovered: RecoveredCapture) {
         self.options = options
@@ -74,7 +79,9 @@ struct ObserverMachine {
     var start: Int64 { isContinuous ? settled.value : 0 }
 
     var position: CapturePosition {
-        CapturePosition(seen: max(seen, settled), settled: max(settled, told), mode: .observer, order: order)
+        // While a snapshot is told, its zxid has been seen: no other one that is behind it may go on with it.
+        CapturePosition(
+            seen: max(seen, settled, order.zxid), settled: max(settled, told), mode: .observer, order: order)
     }
 
     /// Whether a server at this zxid knows less than the log.
@@ -156,6 +163,8 @@ struct ObserverMachine {
         guard let path = relative(node.path), scope.contains(path) else { return }
         unvisited.remove(path)
         let stat = NodeStat(node.stat)
+        // The leader writes on while it sends: a node may be newer than its snapshot.
+        seen = max(seen, stat.czxid, stat.mzxid)
         let isTold = compare(path, node.data, stat)
         let sinks = repeats.sinks(for: path, inWalk: true)
         guard !isTold else { return }
@@ -181,6 +190,7 @@ struct ObserverMachine {
             } else if reason == .always {
                 operation = .read
             } else {
+                known.fill(path, data)
                 return false
             }
         } else {
@@ -221,6 +231,7 @@ struct ObserverMachine {
     mutating func transaction(_ transaction: Transaction) throws(PipelineError) {
         // What is in the log is not told again, whatever a leader sends.
         guard transaction.zxid > settled.value else { return }
+        beforeBudget = ObserverMachine.beforeLimit
         let effects = transaction.effects
         for case (_, .unknown(let type, _)) in effects {
             throw .failed(
@@ -354,6 +365,9 @@ struct ObserverMachine {
             change.placed = order
         } else {
             order = CommitOrder(zxid: change.zxid, index: Int64(change.index))
+        }
+        if change.session != nil, let before = change.before {
+            if before.count > beforeBudget { change.before = nil } else { beforeBudget -= before.count }
         }
         waitingBytes += change.sizeInLog
         emitter.emit(change)

@@ -16,7 +16,7 @@ enum QuorumDiscovery {
         settings.connect.chroot = nil
         let place = list(settings.connect.servers)
         let client = ZooKeeperClient(configuration: settings, logger: logger)
-        let found = try await withThrowingTaskGroup(of: [ZooKeeperAddress].self) { group in
+        let servers = try await withThrowingTaskGroup(of: [ZooKeeperAddress].self) { group in
             group.addTask {
                 try await client.run()
                 throw CancellationError()
@@ -40,14 +40,11 @@ enum QuorumDiscovery {
                 )
             }
         }
-        // Every address of the host that wrote it: here it would be ourselves.
-        let servers = found.filter { $0.host != "0.0.0.0" && $0.host != "::" }
         guard !servers.isEmpty else {
             throw Failure(
-                reason: found.isEmpty
-                    ? "the ensemble names no quorum port in /zookeeper/config: a standalone server has none"
-                    : "the ensemble's configuration has addresses that hold on its own hosts alone; name the quorum ports "
-                        + "in quorum")
+                reason:
+                    "the ensemble names no quorum port in /zookeeper/config that can be reached from here: a standalone "
+                    + "server has none, and 0.0.0.0 is none; else name them in quorum")
         }
         logger.info("the ensemble names its quorum ports", metadata: ["servers": "\(list(servers))"])
         return servers

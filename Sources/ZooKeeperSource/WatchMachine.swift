@@ -282,6 +282,7 @@ struct WatchMachine {
         } else if isWalking, walkReason == .always, reason == .walk {
             emit(.read, path, bytes, stat)
         } else {
+            known.fill(path, bytes)
             return false
         }
         return true

@@ -62,6 +62,8 @@ public struct ZooKeeperSource: ChangeSource {
             if observer.quorumServers.isEmpty {
                 observer.quorumServers = try await QuorumDiscovery.servers(of: configuration, logger)
             }
+        } catch let error as QuorumDiscovery.Failure where !observer.observerMasters.isEmpty {
+            logger.notice("observer masters are all there is", metadata: ["why": "\(error.reason)"])
         } catch let error as QuorumDiscovery.Failure {
             guard configuration.fallsBackToWatch else { throw PipelineError.unavailable(error.reason) }
             logger.notice("captures by watches", metadata: ["why": "\(error.reason)"])

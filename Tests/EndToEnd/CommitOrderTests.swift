@@ -67,9 +67,59 @@ import ZooKeeperClient
             let rebuilt = try await bed.stream("shaken")
             #expect(rebuilt.prefix(whole.count).map(\.id) == whole.map(\.id))
             #expect(Set(rebuilt.dropFirst(whole.count).compactMap { $0.fields["path"] }).count == 9)
+            // The checkpoint too, while nothing is committed: what is told again lies behind the last transaction.
+            try await bed.withWriter { try await $0.set("/t/n0", "idle") }
+            _ = try await bed.output("run", "--until-caught-up", shaken)
+            let before = try await bed.stream("shaken").count
+            _ = try await bed.redis("DEL", "millrace:shaken:changes")
+            try FileManager.default.removeItem(atPath: bed.dataDirectory + "/shaken")
+            _ = try await bed.output("run", "--until-caught-up", shaken)
+            #expect(try await bed.stream("shaken").count == before + 9)
             try await bed.withWriter { try await $0.set("/t/n0", "last") }
             _ = try await bed.output("run", "--until-caught-up", shaken)
             #expect(try await bed.stream("shaken").last?.fields["data"] == "last")
+        }
+    }
+
+    /// A second program with a log of its own, which began later, takes over where the first one has come.
+    @Test func anotherInstanceTakesOver() async throws {
+        try await TestBed.with(.observedEnsemble) { bed in
+            let file = try bed.definition(CommitOrderTests.pipeline("taken"))
+            try await bed.withWriter { writer in
+                try await writer.create("/t", "")
+                try await writer.create("/t/a", "0")
+            }
+            let first = try bed.millrace("run", file)
+            try await eventually("the snapshot arrives") { try await bed.stream("taken").count == 2 }
+            try await bed.withWriter { writer in
+                for round in 1...20 { try await writer.set("/t/a", "\(round)") }
+            }
+            // To another place, until it is its turn.
+            let second = ["MILLRACE_DATA": bed.directory.path + "/second"]
+            let elsewhere = second.merging(["REDIS": bed.redisURL.replacing("/0", with: "/1")]) { $1 }
+            let waiting = try bed.millrace("run", file, environment: elsewhere)
+            try await eventually("the second one has the tree") {
+                waiting.errors.contains("connected") || waiting.errors.contains("the tree is read")
+            }
+            try await bed.withWriter { writer in
+                for round in 21...40 { try await writer.set("/t/a", "\(round)") }
+            }
+            try await eventually("all of it arrives") { try await bed.stream("taken").count == 42 }
+            #expect(try await first.stop() == 0)
+            #expect(try await waiting.stop() == 0)
+            try await bed.withWriter { writer in
+                for round in 41...60 { try await writer.set("/t/a", "\(round)") }
+            }
+            let taking = try bed.millrace(
+                "run", "--take-over", "--until-caught-up", file, environment: second)
+            #expect(try await taking.exit() == 0, "\(taking.errors)")
+            let entries = try await bed.stream("taken")
+            #expect(
+                entries.filter { $0.fields["op"] == "u" }.compactMap { $0.fields["data"].flatMap { Int($0) } }
+                    == Array(1...60))
+            #expect(entries.count == 62)
+            let letters = try bed.millrace("dead-letters", "list", file, environment: second)
+            #expect(try await letters.exit() == 0 && letters.output.contains("no dead letters"))
         }
     }
 

@@ -63,7 +63,10 @@ import Testing
             return change
         }
         var known = KnownState()
-        let changes = [change("/a", 1, [1]), change("/b", 2, [2]), change("/a", 3, [3])]
+        // The last two in one transaction.
+        let changes = [
+            change("/a", 1, [1]), change("/b", 2, [2]), change("/a", 3, [0]), change("/a", 3, [3]),
+        ]
         for change in changes { known.apply(change) }
         // Known, and told by no record.
         known.tell("/silent", NodeStat(czxid: Zxid(1), mzxid: Zxid(1)), [9])

@@ -53,13 +53,14 @@ final class ClusterDriver: LoadedDriver {
     static func stream(_ offset: Int64) -> String { "s:\(offset % Int64(streamCount))" }
 
     /// Three changes a transaction, as an observer tells them.
+    static func observed(_ offset: Int64) -> Change {
+        Change(
+            operation: .update, path: "/a", data: [], zxid: Zxid(1 + offset / 3), index: Int32(offset % 3),
+            timestamp: offset, session: 1)
+    }
+
     static func change(_ offset: Int64, _ write: SinkWrite) -> MappedChange {
-        MappedChange(
-            Change(
-                operation: .update, path: "/a", data: [], zxid: Zxid(1 + offset / 3),
-                index: Int32(offset % 3),
-                timestamp: 1, session: 1),
-            offset: offset, generation: 0, writes: [write])
+        MappedChange(observed(offset), offset: offset, generation: 0, writes: [write])
     }
 
     private func change(_ offset: Int64) -> MappedChange {
@@ -68,14 +69,19 @@ final class ClusterDriver: LoadedDriver {
             offset,
             isStream
                 ? .streamAdd(
-                    key: Bytes(ClusterDriver.stream(offset).utf8), fields: [Field(name: "n", value: value)])
+                    key: Bytes(ClusterDriver.stream(offset).utf8),
+                    fields: [
+                        Field(name: "ts_ms", value: value), Field(name: "n", value: value),
+                    ])
                 : .setString(key: Bytes(ClusterDriver.key(offset).utf8), value: value))
     }
 
     func context(logID: String = "log", takeOver: Bool = false) -> SinkContext {
         SinkContext(
             logID: logID, generations: [Generation(number: 0, firstOffset: 0)], startOffset: 0,
-            endOffset: self.end.value, takeOver: takeOver, offset: { _ in 0 }, startGeneration: { $0 + 1 },
+            endOffset: self.end.value, takeOver: takeOver,
+            lookup: ObservedChanges { ClusterDriver.observed($0) }, offset: { _ in 0 },
+            startGeneration: { $0 + 1 },
             repeatSnapshot: {})
     }
 

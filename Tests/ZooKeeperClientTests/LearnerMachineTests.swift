@@ -175,7 +175,7 @@ struct LearnerMachineTests {
             version=100000000
             """
         #expect(
-            QuorumMembers.parse(text.utf8) == [
+            QuorumMembers.parse((text + "\nserver.9=0.0.0.0:2888:3888\nserver.8=[::]:2888:3888").utf8) == [
                 ZooKeeperAddress(host: "a.example", port: 2888), ZooKeeperAddress(host: "::1", port: 2889),
                 ZooKeeperAddress(host: "b", port: 2890),
             ])

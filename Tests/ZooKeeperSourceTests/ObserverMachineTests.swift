@@ -254,6 +254,36 @@ import ZooKeeperClient
         #expect(orders().last == "/t/a 2-2")
     }
 
+    /// Its rest may come from a server that lags.
+    @Test func aSnapshotThatIsBrokenOffHasBeenSeen() throws {
+        var bench = ObserverBench()
+        _ = bench.machine.beginSnapshot(10)
+        bench.machine.node(snapshotNode("/t", 3))
+        bench.machine.node(snapshotNode("/t/a", czxid: 4, mzxid: 12, []))
+        bench.machine.node(snapshotNode("/t/b", 5))
+        #expect(bench.machine.position.settled == .none)
+        #expect(bench.machine.isBehind(11) && !bench.machine.isBehind(12))
+        bench.restart()
+        #expect(bench.machine.start == 0 && bench.machine.isBehind(11))
+    }
+
+    /// A transaction goes into the log as one: what a small request deletes may be large.
+    @Test func whatWasThereBeforeHasABound() throws {
+        var bench = ObserverBench()
+        bench.restart(known: KnownState(keepsData: true), position: .start)
+        _ = bench.machine.beginSnapshot(1)
+        let paths = (0..<40).map { "/t/n\($0)" }
+        for path in paths { bench.machine.node(snapshotNode(path, 1, Array(repeating: 7, count: 1 << 20))) }
+        bench.machine.endSnapshot(1)
+        _ = bench.changes()
+        try bench.commit(2, .multi(paths.map { .delete(path: $0, byEnsemble: false) }))
+        let changes = bench.changes()
+        #expect(changes.count == 40 && changes.count { $0.before != nil } == 32)
+        try bench.commit(3, create("/t/n0"))
+        try bench.commit(4, set("/t/n0", 1))
+        #expect(bench.changes().last?.before == [])
+    }
+
     @Test func whatWasThereBeforeIsTold() throws {
         var bench = ObserverBench()
         bench.restart(known: KnownState(keepsData: true), position: .start)

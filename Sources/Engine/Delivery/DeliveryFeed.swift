@@ -8,7 +8,7 @@ actor DeliveryFeed {
     private let executor = BlockingExecutor(label: "millrace.feed")
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    private let directory: FilePath
+    let directory: FilePath
     private let mapper: Mapper
     private let sinkIndex: Int
     private let sinkName: String
@@ -109,28 +109,6 @@ actor DeliveryFeed {
             return try LogDirectory.offset(directory, atOrAfter: time)
         } catch {
             throw PipelineError(log: error)
-        }
-    }
-
-    /// The first change at this offset or behind it; `nil` where there is none, or the log has lost it meanwhile.
-    func change(atOrBehind offset: Int64) throws(PipelineError) -> Change? {
-        do {
-            let start = try LogDirectory.startOffset(directory)
-            var reader = try LogReader(directory, from: max(offset, start))
-            var found: Change?
-            while found == nil, let batch = try reader.next() {
-                try batch.forEach { record in
-                    if found == nil, record.type == RecordType.change, record.offset >= offset {
-                        found = try ChangeCodec.decode(record.payload)
-                    }
-                }
-            }
-            return found
-        } catch let error as LogError {
-            if error.code == .trimmed { return nil }
-            throw PipelineError(log: error)
-        } catch {
-            throw .failed("the record at offset \(offset): \(error)")
         }
     }
 

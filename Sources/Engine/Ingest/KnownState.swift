@@ -66,10 +66,16 @@ public struct KnownState: Sendable, Equatable {
         }
     }
 
-    /// Takes the data from a change that has been applied before, where its node is still what it made.
+    /// A node is as it was known to be, and has these data.
+    public mutating func fill(_ path: String, _ data: [UInt8]) {
+        if keepsData, let node = nodes[path], node.data == nil { nodes[path]?.data = data }
+    }
+
+    /// Takes the data from a change that has been applied before, where its node is still what it made. Of several in one
+    /// transaction the last one tells.
     mutating func fill(from change: Change) {
         guard let stat = change.stat, let data = change.data, let node = nodes[change.path],
-            node.data == nil, node.czxid == stat.czxid, node.mzxid == stat.mzxid
+            node.czxid == stat.czxid, node.mzxid == stat.mzxid
         else { return }
         nodes[change.path]?.data = data
     }

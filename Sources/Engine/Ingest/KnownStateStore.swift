@@ -104,9 +104,9 @@ struct KnownStateStore {
             from = offset
             isWhole = true
             if keepsData, !state.keepsData {
-                // The first start that asks for data: what the log still holds of them.
+                // The first start that asks for data: what the log still holds of them. They are no reason not to start.
                 known.keepsData = true
-                _ = try forEachRecord(from: start, upTo: offset) { record throws(ChangeCodecError) in
+                try? forEachRecord(from: start, upTo: offset) { record throws(ChangeCodecError) in
                     guard record.type == RecordType.change else { return }
                     known.fill(from: try ChangeCodec.decode(record.payload))
                 }
@@ -160,10 +160,14 @@ struct KnownStateStore {
     }
 
     func encode(_ state: KnownState, offset: Int64) -> [UInt8] {
+        var size = 256 + logID.utf8.count
+        for (path, node) in state.nodes { size += 33 + path.utf8.count + 4 + (node.data?.count ?? 0) }
+        // Without the data it can be read; they come back from the log.
+        let hasData = state.keepsData && size < KnownStateStore.largestFile
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(256 + state.nodes.count * 64)
+        bytes.reserveCapacity(hasData ? size : 256 + state.nodes.count * 64)
         bytes.appendInteger(KnownStateStore.magic)
-        bytes.append(state.keepsData ? Version.withData : Version.plain)
+        bytes.append(hasData ? Version.withData : Version.plain)
         bytes.appendCounted(logID.utf8)
         bytes.appendInteger(offset)
         for scope in [state.scope, state.openScope] {
@@ -177,7 +181,7 @@ struct KnownStateStore {
             bytes.appendInteger(node.version)
             bytes.appendInteger(node.ephemeralOwner)
             bytes.appendCounted(path.utf8)
-            guard state.keepsData else { continue }
+            guard hasData else { continue }
             bytes.append(node.data == nil ? 0 : 1)
             if let data = node.data { bytes.appendCounted(data) }
         }

@@ -116,7 +116,7 @@ extension RedisClusterSink {
                 let streams = work.units[index].streams
                 changes = try await guardian.filter(
                     changes, work.batch, .init(checkpoint: next, resendBelow: resendBelow),
-                    ClusterKeyReader(cluster: cluster), isInTransaction: streams.contains, context)
+                    context, ClusterKeyReader(cluster: cluster), isInTransaction: streams.contains)
             }
             for (change, error) in changes { work.refuse(change, in: slot, error) }
             finish(index, part, &work)

@@ -97,7 +97,7 @@ public actor RedisClusterSink: ChangeSink {
         logger[metadataKey: "sink"] = "\(configuration.sink)"
         self.logger = logger
         cluster = try RedisCluster(configuration: configuration.redis, logger: logger)
-        guardian = StreamGuard(numbering: configuration.stream?.id ?? .offset)
+        guardian = StreamGuard(configuration)
         place = ClusterRecords.Place(
             pipeline: configuration.pipeline, sink: configuration.sink,
             writesStreams: configuration.stream != nil)
@@ -261,7 +261,7 @@ public actor RedisClusterSink: ChangeSink {
         }
         return CommandEncoder(
             trim: try await guardian.trim(configuration.stream?.trim, context),
-            numbering: configuration.stream?.id ?? .offset,
+            numbering: guardian.numbering,
             placements: try await guardian.place(batch, context, reader) { basis(HashSlot(of: $0), context) })
     }
 

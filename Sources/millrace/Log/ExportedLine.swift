@@ -197,6 +197,9 @@ extension ExportedLine.Record {
             let index, let tsMs, let capturedMs,
             let mark = [SnapshotMark.live, .snapshot, .last].first(where: { $0.text == snapshot })
         else { throw ImportError("a change has op, path, zxid, index, ts_ms, captured_ms and snapshot") }
+        guard placed.map({ $0.count == 2 }) ?? true else {
+            throw ImportError("'placed' of a change is zxid and index")
+        }
         return Change(
             operation: operation, path: path, data: data.map { Array($0.utf8) } ?? dataBase64.map(Array.init),
             zxid: Zxid(zxid), index: index, timestamp: tsMs, captured: capturedMs,
@@ -207,9 +210,7 @@ extension ExportedLine.Record {
                     ephemeralOwner: $0.ephemeralOwner, numChildren: $0.numChildren)
             }, session: session, snapshot: mark, onlyFor: onlyFor,
             before: before.map { Array($0.utf8) } ?? beforeBase64.map(Array.init),
-            placed: placed.flatMap {
-                $0.count == 2 ? CommitOrder(zxid: Zxid($0[0]), index: $0[1]) : nil
-            })
+            placed: placed.map { CommitOrder(zxid: Zxid($0[0]), index: $0[1]) })
     }
 }
 
