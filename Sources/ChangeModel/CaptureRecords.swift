@@ -126,20 +126,27 @@ public struct CapturePosition: Sendable, Hashable {
     /// Every change up to this zxid lies in the log before the end of this batch.
     public var settled: Zxid
     public var mode: CaptureMode
+    /// No change up to the end of this batch has a place behind this one.
+    public var order: CommitOrder
 
-    public init(seen: Zxid, settled: Zxid, mode: CaptureMode = .watch) {
+    public init(seen: Zxid, settled: Zxid, mode: CaptureMode = .watch, order: CommitOrder = .start) {
         self.seen = seen
         self.settled = settled
         self.mode = mode
+        self.order = order
     }
 
     public static let start = CapturePosition(seen: .none, settled: .none)
 
-    /// 18 bytes: layout version, capture mode, seen, settled.
+    /// 18 bytes: layout version, capture mode, seen, settled; for an observer 16 more: zxid and index of the order.
     public var bytes: [UInt8] {
         var bytes: [UInt8] = [1, mode.rawValue]
         bytes.appendInteger(seen.value)
         bytes.appendInteger(settled.value)
+        if mode == .observer {
+            bytes.appendInteger(order.zxid.value)
+            bytes.appendInteger(order.index)
+        }
         return bytes
     }
 
@@ -151,5 +158,14 @@ public struct CapturePosition: Sendable, Hashable {
         self.mode = mode
         seen = Zxid(try reader.integer(Int64.self))
         settled = Zxid(try reader.integer(Int64.self))
+        order = .start
+        guard mode == .observer else { return }
+        guard !reader.isAtEnd else {
+            // Written before there was an order: behind all parts of the last transaction.
+            order = CommitOrder(zxid: settled, index: Int64(Int32.max))
+            return
+        }
+        order.zxid = Zxid(try reader.integer(Int64.self))
+        order.index = try reader.integer(Int64.self)
     }
 }

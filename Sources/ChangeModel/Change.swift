@@ -78,6 +78,30 @@ public struct NodeStat: Sendable, Hashable {
     }
 }
 
+/// The place of a change in the one order that an observer sees: of the transaction that made it, or of one that was
+/// committed when a snapshot told of it.
+public struct CommitOrder: Sendable, Hashable, Comparable {
+    public var zxid: Zxid
+    /// Position among the changes of the same zxid, from 0.
+    public var index: Int64
+
+    public init(zxid: Zxid, index: Int64) {
+        self.zxid = zxid
+        self.index = index
+    }
+
+    public static let start = CommitOrder(zxid: .none, index: 0)
+
+    /// The place behind this one, not before a zxid.
+    public func next(notBefore zxid: Zxid) -> CommitOrder {
+        zxid > self.zxid ? CommitOrder(zxid: zxid, index: 0) : CommitOrder(zxid: self.zxid, index: index &+ 1)
+    }
+
+    public static func < (left: CommitOrder, right: CommitOrder) -> Bool {
+        (left.zxid, left.index) < (right.zxid, right.index)
+    }
+}
+
 /// One change of one znode, as the log holds it. Its offset is given by the log and travels beside it.
 public struct Change: Sendable, Hashable {
     public var operation: Operation
@@ -85,6 +109,8 @@ public struct Change: Sendable, Hashable {
     public var path: String
     /// The bytes after the change; empty for a node without data; `nil` for a delete.
     public var data: [UInt8]?
+    /// The bytes before it, as the log had them; `nil` where there were none, they are not known, or nobody asked for them.
+    public var before: [UInt8]?
     /// The transaction that made the change; see the capture modes for what a watch can know.
     public var zxid: Zxid
     /// Position inside that transaction, from 0.
@@ -98,13 +124,15 @@ public struct Change: Sendable, Hashable {
     /// The session that made the change (observer capture only).
     public var session: Int64?
     public var snapshot: SnapshotMark
+    /// Where a snapshot of an observer has put it in the order of the transactions; `nil` for all other changes.
+    public var placed: CommitOrder?
     /// The one sink that a repeated snapshot is meant for; `nil` for every other change: all sinks.
     public var onlyFor: String?
 
     public init(
         operation: Operation, path: String, data: [UInt8]?, zxid: Zxid, index: Int32 = 0, timestamp: Int64,
         captured: Int64 = 0, stat: NodeStat? = nil, session: Int64? = nil, snapshot: SnapshotMark = .live,
-        onlyFor: String? = nil
+        onlyFor: String? = nil, before: [UInt8]? = nil, placed: CommitOrder? = nil
     ) {
         self.operation = operation
         self.path = path
@@ -117,6 +145,15 @@ public struct Change: Sendable, Hashable {
         self.session = session
         self.snapshot = snapshot
         self.onlyFor = onlyFor
+        self.before = before
+        self.placed = placed
+    }
+
+    /// Its place in the order of the transactions, strictly ascending along the log; `nil` where it was captured by watches.
+    public var order: CommitOrder? {
+        if let placed { return placed }
+        guard session != nil, snapshot == .live else { return nil }
+        return CommitOrder(zxid: zxid, index: Int64(index))
     }
 
     /// The node's data version after the change, or -1 where none is known.

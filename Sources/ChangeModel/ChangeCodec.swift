@@ -24,7 +24,7 @@ public struct ChangeCodecError: Error, Hashable, CustomStringConvertible {
 /// | 1 | version of this layout: 1 |
 /// | 1 | operation: 1 c, 2 u, 3 d, 4 r |
 /// | 1 | snapshot: 0 false, 1 true, 2 last |
-/// | 1 | flags: 1 data, 2 stat, 4 session, 8 only for one sink |
+/// | 1 | flags: 1 data, 2 stat, 4 session, 8 only for one sink, 16 before, 32 placed |
 /// | 8, 4 | zxid, index |
 /// | 8, 8 | ZooKeeper's time, capture time: milliseconds since 1970 |
 /// | 4 + n | path: length, UTF-8 |
@@ -32,6 +32,8 @@ public struct ChangeCodecError: Error, Hashable, CustomStringConvertible {
 /// | 64 | stat, if flagged: czxid, mzxid, pzxid, ctime, mtime (8 each), version, cversion, aversion (4 each), ephemeralOwner (8), numChildren (4) |
 /// | 8 | session, if flagged |
 /// | 4 + n | name of the sink, if flagged |
+/// | 4 + n | data before the change, if flagged: length, bytes |
+/// | 8, 8 | place in the order of the transactions, if flagged: zxid, index |
 ///
 /// Do not reorder fields; a new layout gets a new version.
 public enum ChangeCodec {
@@ -42,7 +44,9 @@ public enum ChangeCodec {
         static let stat: UInt8 = 2
         static let session: UInt8 = 4
         static let onlyFor: UInt8 = 8
-        static let all: UInt8 = 15
+        static let before: UInt8 = 16
+        static let placed: UInt8 = 32
+        static let all: UInt8 = 63
     }
 
     /// Appends the encoded change.
@@ -52,6 +56,8 @@ public enum ChangeCodec {
         if change.stat != nil { flags |= Flag.stat }
         if change.session != nil { flags |= Flag.session }
         if change.onlyFor != nil { flags |= Flag.onlyFor }
+        if change.before != nil { flags |= Flag.before }
+        if change.placed != nil { flags |= Flag.placed }
         bytes.append(version)
         bytes.append(change.operation.rawValue)
         bytes.append(change.snapshot.rawValue)
@@ -65,6 +71,11 @@ public enum ChangeCodec {
         if let stat = change.stat { encode(stat, into: &bytes) }
         if let session = change.session { bytes.appendInteger(session) }
         if let onlyFor = change.onlyFor { bytes.appendCounted(onlyFor.utf8) }
+        if let before = change.before { bytes.appendCounted(before) }
+        if let placed = change.placed {
+            bytes.appendInteger(placed.zxid.value)
+            bytes.appendInteger(placed.index)
+        }
     }
 
     private static func encode(_ stat: NodeStat, into bytes: inout [UInt8]) {
@@ -100,10 +111,17 @@ public enum ChangeCodec {
         let stat = flags & Flag.stat != 0 ? try decodeStat(&reader) : nil
         let session = flags & Flag.session != 0 ? try reader.integer(Int64.self) : nil
         let onlyFor = flags & Flag.onlyFor != 0 ? try reader.countedString() : nil
+        let before = flags & Flag.before != 0 ? Array(try reader.countedBytes()) : nil
+        var placed: CommitOrder?
+        if flags & Flag.placed != 0 {
+            placed = CommitOrder(
+                zxid: Zxid(try reader.integer(Int64.self)), index: try reader.integer(Int64.self))
+        }
         guard reader.isAtEnd else { throw ChangeCodecError("a change record with bytes after its end") }
         return Change(
             operation: operation, path: path, data: data, zxid: zxid, index: index, timestamp: timestamp,
-            captured: captured, stat: stat, session: session, snapshot: snapshot, onlyFor: onlyFor)
+            captured: captured, stat: stat, session: session, snapshot: snapshot, onlyFor: onlyFor,
+            before: before, placed: placed)
     }
 
     private static func decodeStat(_ reader: inout ByteReader) throws(ChangeCodecError) -> NodeStat {

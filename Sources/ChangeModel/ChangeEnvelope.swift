@@ -1,23 +1,15 @@
 /// The JSON form of a change: Debezium's envelope, one object without a line break.
 ///
-/// `after` is the data as text; data that is not UTF-8 is base64, said by `"after_encoding":"base64"`.
+/// `before` and `after` are the data as text; data that is not UTF-8 is base64, said by `"before_encoding":"base64"` and
+/// `"after_encoding":"base64"`.
 public enum ChangeEnvelope {
     /// - Parameter source: the pipeline's name, `source.name`.
     public static func json(of change: Change, offset: Int64, source: String) -> [UInt8] {
         var json = JSONBytes()
         json.open()
         json.field("op", change.operation.letter)
-        json.null("before")
-        if let data = change.data {
-            if let text = String(validating: data, as: UTF8.self) {
-                json.field("after", text)
-            } else {
-                json.field("after", base64(data))
-                json.field("after_encoding", "base64")
-            }
-        } else {
-            json.null("after")
-        }
+        append(change.before, "before", "before_encoding", to: &json)
+        append(change.data, "after", "after_encoding", to: &json)
         json.open("source")
         json.field("connector", "zookeeper")
         json.field("name", source)
@@ -38,6 +30,18 @@ public enum ChangeEnvelope {
         json.field("offset", offset)
         json.close()
         return json.bytes
+    }
+
+    private static func append(
+        _ data: [UInt8]?, _ name: String, _ encoding: String, to json: inout JSONBytes
+    ) {
+        guard let data else { return json.null(name) }
+        if let text = String(validating: data, as: UTF8.self) {
+            json.field(name, text)
+        } else {
+            json.field(name, base64(data))
+            json.field(encoding, "base64")
+        }
     }
 
     /// The JSON form of a gap: `op` is `gap`, and `source` tells after which transaction and up to which.

@@ -66,6 +66,17 @@ public struct Rejection: Sendable {
     }
 }
 
+/// Reads single changes of the log.
+public protocol ChangeLookup: Sendable {
+    /// The first change at this offset or behind it; `nil` where there is none.
+    func change(atOrBehind offset: Int64) async throws -> Change?
+
+    /// The first change of this zxid, in the order of an observer, that is wanted; `nil` where there is none.
+    func change(
+        of zxid: Zxid, where isWanted: @Sendable (_ change: Change, _ generation: UInt16) -> Bool
+    ) async throws -> Change?
+}
+
 /// What a sink needs to know of the pipeline when it starts.
 public struct SinkContext: Sendable {
     public var logID: String
@@ -76,6 +87,9 @@ public struct SinkContext: Sendable {
     public var takeOver: Bool
     /// The first offset appended at this time (milliseconds since 1970) or later.
     public var offset: @Sendable (_ atOrAfter: Int64) async throws -> Int64
+    public var lookup: any ChangeLookup
+    /// A replay into another place: what stands there is not of this delivery.
+    public var isReplay = false
     /// Starts a generation of the log above the given one and returns it.
     public var startGeneration: @Sendable (_ above: UInt16) async throws -> UInt16
     /// Has every live node appended once more, for this sink alone: the log does not hold all that it needs.
@@ -87,6 +101,7 @@ public struct SinkContext: Sendable {
         logID: String, generations: @autoclosure @escaping @Sendable () -> [Generation],
         startOffset: @autoclosure @escaping @Sendable () -> Int64,
         endOffset: @autoclosure @escaping @Sendable () -> Int64, takeOver: Bool,
+        lookup: any ChangeLookup,
         offset: @escaping @Sendable (_ atOrAfter: Int64) async throws -> Int64,
         startGeneration: @escaping @Sendable (_ above: UInt16) async throws -> UInt16,
         repeatSnapshot: @escaping @Sendable () async throws -> Void
@@ -97,6 +112,7 @@ public struct SinkContext: Sendable {
         end = endOffset
         self.takeOver = takeOver
         self.offset = offset
+        self.lookup = lookup
         self.startGeneration = startGeneration
         self.repeatSnapshot = repeatSnapshot
     }
@@ -107,7 +123,7 @@ public struct SinkContext: Sendable {
     ) {
         self.init(
             logID: log.logID, generations: log.generations, startOffset: log.startOffset,
-            endOffset: log.tail.value, takeOver: takeOver,
+            endOffset: log.tail.value, takeOver: takeOver, lookup: feed,
             offset: { try await feed.offset(atOrAfter: $0) },
             startGeneration: { try await log.startGeneration(above: $0) },
             repeatSnapshot: { try await log.oweSnapshot(to: sink) })

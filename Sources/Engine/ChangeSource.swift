@@ -50,6 +50,7 @@ public struct CaptureBatch: Sendable {
         entries.reduce(64) { sum, entry in
             guard case .change(let change) = entry else { return sum + 128 }
             return sum + 256 + change.path.utf8.count + (change.data?.count ?? 0)
+                + (change.before?.count ?? 0)
         }
     }
 }

@@ -32,6 +32,8 @@ public struct PipelineSetup: Sendable {
     public var takesOver: Bool
     /// What the log knows is of another ensemble, or of a later state of this one.
     public var isNewEnsemble: Bool
+    /// Whether a change carries the data before it too: each node's is kept in memory.
+    public var tellsBefore = false
     public var logger: Logger
 
     public init(
@@ -145,7 +147,8 @@ public struct Pipeline: Sendable {
             }
         }
         let log = try PipelineLog(
-            directory: setup.directory, configuration: setup.log, initialGeneration: generation)
+            directory: setup.directory, configuration: setup.log, initialGeneration: generation,
+            keepsData: setup.tellsBefore)
         if await log.nextOffset == 0, log.generations.last.map({ $0.number < generation }) ?? false {
             _ = try await log.startGeneration(above: generation - 1)
         }

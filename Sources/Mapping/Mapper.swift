@@ -13,6 +13,8 @@ public struct Mapper: Sendable {
     private let rules: [CompiledRule]
     private let sinkNames: [String]
     private let sinkLines: [Int]
+    /// How many writes a sink has room for of one change; `nil`: any number.
+    private let writeLimits: [Int?]
     /// For what comes out of a transform without rules.
     private let plainTargets: [CompiledSink]
 
@@ -20,6 +22,7 @@ public struct Mapper: Sendable {
         stateful = transform.stages.compactMap(StatefulStage.init)
         sinkNames = sinks.map(\.name)
         sinkLines = sinks.map(\.line)
+        writeLimits = sinks.map(\.writeLimit)
         let contexts = sinks.map { TransformSink($0, transform: transform) }
         let lastRules = transform.stages.lastIndex { $0.rules != nil }
         let lastMaker = transform.stages.lastIndex(where: \.makesValues)
@@ -70,6 +73,12 @@ public struct Mapper: Sendable {
         record.isShown = flow.steps != nil
         if change.operation != .delete { record.input.value = .bytes(change.data ?? []) }
         run(&record, from: 0, &flow)
+        guard let limit = writeLimits[flow.sink], case .writes(let writes) = flow.result, writes.count > limit
+        else { return }
+        flow.result = .failed(
+            MappingError(
+                code: .wrongShape, rule: nil, line: sinkLines[flow.sink], field: nil, path: change.path,
+                reason: "it becomes \(writes.count) entries; 'id: zxid' has room for \(limit) of a change"))
     }
 
     /// Where the records of one change go, and what has become of them.

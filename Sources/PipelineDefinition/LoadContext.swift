@@ -81,20 +81,16 @@ final class LoadContext {
         return items
     }
 
-    /// One of the values of an enumeration; `later` are those that a later version will know.
+    /// One of the values of an enumeration.
     func choice<Choice: RawRepresentable & CaseIterable>(
-        _ node: Node, _ what: String, of type: Choice.Type, later: [String] = []
+        _ node: Node, _ what: String, of type: Choice.Type
     ) -> Choice? where Choice.RawValue == String {
         guard let text = text(node, what) else { return nil }
         if let choice = Choice(rawValue: text.value) { return choice }
-        if later.contains(text.value) {
-            unsupported(text.position, "'\(what): \(text.value)'")
-            return nil
-        }
         let known = Choice.allCases.map(\.rawValue)
         error(
             text.position, "\(what) is one of \(known.joined(separator: ", ")), not '\(text.value)'",
-            fix: Suggestion.nearest(to: text.value, among: known + later).map { "did you mean '\($0)'?" }
+            fix: Suggestion.nearest(to: text.value, among: known).map { "did you mean '\($0)'?" }
                 ?? known.first.map { "write for example \($0)" })
         return nil
     }

@@ -69,7 +69,10 @@ struct DefinitionReader {
         let onError =
             root.choice("on_error", default: PipelineDefinition.ErrorPolicy.deadLetter) ?? .deadLetter
         result.tests = TestReader(context: context, sinks: sinks).read(root)
-        RoutingChecks(context: context, stages: stages, sinks: sinks, paths: source?.paths ?? []).run()
+        RoutingChecks(
+            context: context, stages: stages, sinks: sinks, paths: source?.paths ?? [],
+            isObserved: source.map { $0.capture == .observer }
+        ).run()
         guard let name, let source, !context.hasErrors else { return }
         let transform = TransformSpecification(stages: stages.compactMap(\.specification))
         var definitions = sinks.compactMap(\.definition)

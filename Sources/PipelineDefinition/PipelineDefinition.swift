@@ -37,6 +37,8 @@ public struct ZooKeeperSourceDefinition: Sendable, Hashable {
     public var sessionTimeoutMilliseconds: Int
     /// `nil` where none are given, or given as an empty text.
     public var auth: Authentication?
+    /// Whether a change carries the data before it too.
+    public var tellsBefore: Bool
 
     public var scope: CaptureScope { CaptureScope(paths: paths, excluded: exclude) }
 
@@ -54,8 +56,8 @@ public struct ZooKeeperSourceDefinition: Sendable, Hashable {
 
     /// How an observer attaches.
     public struct Quorum: Sendable, Hashable {
-        /// The quorum ports of the voters, `host:port,host:port`.
-        public var servers: String
+        /// The quorum ports of the voters, `host:port,host:port`; `nil`: those that the ensemble's configuration names.
+        public var servers: String?
         /// The `observerMasterPort`s of followers, likewise; `nil`: none.
         public var observerMasters: String?
         /// `user:password`, secret; `nil` where the quorum asks for none.
@@ -64,7 +66,8 @@ public struct ZooKeeperSourceDefinition: Sendable, Hashable {
         public var tls: TLS?
 
         public init(
-            servers: String, observerMasters: String? = nil, credentials: String? = nil, tls: TLS? = nil
+            servers: String? = nil, observerMasters: String? = nil, credentials: String? = nil,
+            tls: TLS? = nil
         ) {
             self.servers = servers
             self.observerMasters = observerMasters

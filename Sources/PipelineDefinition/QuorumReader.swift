@@ -4,9 +4,7 @@ struct QuorumReader {
 
     let context: LoadContext
 
-    private static let example = "\"zk1:2888,zk2:2888,zk3:2888\""
-
-    /// `nil` where it is missing or wrong, which is reported, or not asked for.
+    /// `nil` where it is wrong, which is reported, or not asked for.
     func read(_ source: Section, _ capture: ZooKeeperSourceDefinition.Capture) -> Quorum? {
         guard capture != .watch else {
             if let node = source.node("quorum") {
@@ -16,7 +14,7 @@ struct QuorumReader {
             }
             return nil
         }
-        guard let node = source.required("quorum", example: QuorumReader.example) else { return nil }
+        guard let node = source.node("quorum") else { return Quorum() }
         guard case .mapping = node.content else {
             return ports(node, "quorum", of: "server.N in the servers' zoo.cfg").map { Quorum(servers: $0) }
         }
@@ -25,7 +23,7 @@ struct QuorumReader {
                 node, "quorum", at: source.position(of: "quorum"),
                 keys: ["servers", "observer_masters", "credentials", "tls"], context: context)
         else { return nil }
-        let servers = section.required("servers", example: QuorumReader.example).flatMap {
+        let servers = section.node("servers").flatMap {
             ports($0, "servers", of: "server.N in the servers' zoo.cfg")
         }
         let masters = section.node("observer_masters").flatMap {
@@ -33,7 +31,6 @@ struct QuorumReader {
         }
         let credentials = section.node("credentials").flatMap(self.credentials)
         let tls = section.node("tls").flatMap { self.tls($0, at: section.position(of: "tls")) }
-        guard let servers else { return nil }
         return Quorum(
             servers: servers, observerMasters: masters, credentials: credentials, tls: tls)
     }

@@ -9,6 +9,8 @@ struct RoutingChecks {
     let sinks: [ReadSink]
     /// The captured subtrees; empty where they are not known.
     let paths: [String]
+    /// Whether every transaction is captured, and by nothing else; `nil` where it is not known.
+    let isObserved: Bool?
 
     /// Those of all stages.
     var rules: [ReadRule] { stages.compactMap(\.rules).flatMap { $0 } }
@@ -40,6 +42,7 @@ struct RoutingChecks {
         }
         checkLifetimes()
         checkThrottle()
+        checkEntryIDs()
         checkKinds()
         for sink in sinks {
             checkAddress(sink)
@@ -216,6 +219,19 @@ struct RoutingChecks {
                         + "change held back leaves",
                     fix: "give the stream a pipeline of its own, or remove the stage")
             }
+        }
+    }
+
+    /// IDs made of zxids need exact ones.
+    private func checkEntryIDs() {
+        for sink in sinks {
+            guard case .stream(let options)? = sink.definition?.specification.write, options.id == .zxid,
+                isObserved == false
+            else { continue }
+            context.error(
+                sink.idPosition ?? sink.position,
+                "'id: zxid' needs each transaction as it was committed, which only an observer sees",
+                fix: "write capture: observer in source.zookeeper, or id: offset")
         }
     }
 

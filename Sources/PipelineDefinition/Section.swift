@@ -62,10 +62,10 @@ struct Section {
 
     /// The fallback where the key is missing, `nil` where its value is wrong.
     func choice<Choice: RawRepresentable & CaseIterable>(
-        _ key: String, default fallback: Choice, later: [String] = []
+        _ key: String, default fallback: Choice
     ) -> Choice? where Choice.RawValue == String {
         guard let node = values[key] else { return fallback }
-        return context.choice(node, key, of: Choice.self, later: later)
+        return context.choice(node, key, of: Choice.self)
     }
 
     /// A key that this section may not have together with something else.

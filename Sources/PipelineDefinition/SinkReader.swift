@@ -10,6 +10,8 @@ struct ReadSink {
     /// Its templates by the key that they stand under.
     var templates: [(key: String, template: Located<Template>)]
     var ttl: Located<Template>?
+    /// Where `id` stands.
+    var idPosition: Position?
     /// Where `on_delete: tombstone` or `keep` stands.
     var leavesBehind: Position?
 }
@@ -79,6 +81,7 @@ struct SinkReader {
         else { return sink }
         sink.templates = templates(section)
         sink.ttl = section.text("ttl").flatMap(context.lifetime)
+        sink.idPosition = section.position(of: "id")
         guard let write = section.required("write", example: "stream"),
             let kind = context.choice(write, "write", of: Kind.self)
         else {
@@ -185,7 +188,7 @@ struct SinkReader {
     }
 
     private func streamOptions(_ section: Section) -> StreamOptions {
-        var options = StreamOptions(id: section.choice("id", default: .offset, later: ["zxid"]) ?? .offset)
+        var options = StreamOptions(id: section.choice("id", default: .offset) ?? .offset)
         if section.node("minid") != nil, section.node("maxlen") != nil {
             section.refuse("minid", "cannot stand beside 'maxlen'")
             return options

@@ -6,6 +6,7 @@ struct SourceReader {
 
     private static let keys = [
         "connect", "paths", "exclude", "capture", "quorum", "snapshot", "session_timeout", "auth",
+        "before",
     ]
 
     /// `nil` where something needed is missing or wrong; all of it is reported.
@@ -32,7 +33,8 @@ struct SourceReader {
         return ZooKeeperSourceDefinition(
             connect: connect, paths: paths, exclude: exclude, capture: capture, quorum: quorum,
             snapshot: snapshot,
-            sessionTimeoutMilliseconds: Int(timeout), auth: auth)
+            sessionTimeoutMilliseconds: Int(timeout), auth: auth,
+            tellsBefore: section.choice("before", default: YesOrNo.false) == .true)
     }
 
     private func connect(_ section: Section) -> String? {

@@ -4,9 +4,9 @@ import RedisClient
 
 /// Turns the writes of changes into Redis commands.
 struct CommandEncoder {
-    let trim: StreamTrim?
-    /// Whether the server numbers the entries (`*`).
-    let usesServerIDs: Bool
+    var trim: StreamTrim?
+    /// What the entries' IDs are made of.
+    var numbering = StreamOptions.EntryID.offset
     /// In a replay the IDs that its entries take.
     var placements: ReplayPlacements?
 
@@ -34,8 +34,7 @@ struct CommandEncoder {
             // The fan-out index counts this change's entries in the same stream.
             let index = change.writes.count == 1 ? nil : entries.firstIndex { $0.key == key }
             let count = index.map { entries[$0].count } ?? 0
-            let id = id(
-                offset: change.offset, generation: max(change.generation, floor), key: key, entry: count)
+            let id = id(of: change, floor: floor, key: key, entry: count)
             if let index {
                 entries[index].count += 1
             } else if change.writes.count > 1 {
@@ -46,9 +45,10 @@ struct CommandEncoder {
     }
 
     /// The ID of an entry; `entry` counts those of the change in the same stream.
-    func id(offset: Int64, generation: UInt16, key: Bytes, entry: UInt64) -> StreamID {
-        placements?.id(offset: offset, key: key, entry: entry)
-            ?? StreamID(generation: generation, offset: offset, index: entry)
+    @inline(__always)
+    func id(of change: borrowing MappedChange, floor: UInt16, key: Bytes, entry: UInt64) -> StreamID {
+        placements?.id(offset: change.offset, key: key, entry: entry)
+            ?? StreamID(of: change, numbering, floor: floor, entry: entry)
     }
 
     /// Appends the commands of a write that is no stream entry.
@@ -151,53 +151,10 @@ struct CommandEncoder {
             batch.add("~" as StaticString)
             batch.add(minimum.text)
         }
-        batch.add(usesServerIDs ? "*" : id.text)
+        batch.add(numbering == .auto ? "*" : id.text)
         fields.forEachBytes { name, value in
             batch.add(name)
             batch.add(value)
         }
-    }
-}
-
-/// The ID of a stream entry: 16 bits generation and 48 bits offset + 1 before the dash, the fan-out index behind.
-struct StreamID: Hashable, Comparable, Sendable {
-    var high: UInt64
-    var index: UInt64
-
-    private static let offsetBits: UInt64 = 48
-
-    init(generation: UInt16, offset: Int64, index: UInt64) {
-        let position = (UInt64(bitPattern: offset) &+ 1) & (1 << StreamID.offsetBits - 1)
-        high = UInt64(generation) << StreamID.offsetBits | position
-        self.index = index
-    }
-
-    /// Reads `<number>-<number>`.
-    init?(_ text: String) {
-        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
-        guard parts.count == 2, let high = UInt64(parts[0]), let index = UInt64(parts[1]) else { return nil }
-        self.high = high
-        self.index = index
-    }
-
-    var generation: UInt16 { UInt16(truncatingIfNeeded: high >> StreamID.offsetBits) }
-    /// The offset; -1 for an ID that we cannot have given.
-    var offset: Int64 { Int64(high & (1 << StreamID.offsetBits - 1)) - 1 }
-    var text: String { "\(high)-\(index)" }
-
-    /// The lowest ID above it; the highest of all has none and is its own.
-    var next: StreamID {
-        var next = self
-        if index < .max {
-            next.index += 1
-        } else if high < .max {
-            next.high += 1
-            next.index = 0
-        }
-        return next
-    }
-
-    static func < (left: StreamID, right: StreamID) -> Bool {
-        (left.high, left.index) < (right.high, right.index)
     }
 }

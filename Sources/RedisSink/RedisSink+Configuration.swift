@@ -17,6 +17,8 @@ extension RedisSink {
         public var writesLists = false
         /// For a cluster: a change may come behind later ones of other nodes (`throttle`).
         public var holdsBack = false
+        /// How long the log may take to capture what a stream numbered by zxids has already: another instance was ahead.
+        public var lagPatience = Duration.seconds(10)
         /// In a cluster: how long a new owner of keys waits for the one before to notice.
         public var takeOverPause = Duration.seconds(10)
         /// Host and process, shown to whoever is fenced off.

@@ -37,7 +37,7 @@ public actor RedisSink: ChangeSink {
         logger[metadataKey: "sink"] = "\(configuration.sink)"
         self.logger = logger
         client = RedisClient(configuration: configuration.redis, logger: logger)
-        guardian = StreamGuard(usesServerIDs: configuration.stream?.id == .auto)
+        guardian = StreamGuard(configuration)
     }
 
     // MARK: ChangeSink
@@ -103,7 +103,8 @@ public actor RedisSink: ChangeSink {
                 case .executed(let errors):
                     try settle(checkpoint, transaction, replies)
                     let final = try await guardian.filter(
-                        errors, batch, .init(checkpoint: checkpoint, resendBelow: resendBelow), connection)
+                        errors, batch, .init(checkpoint: checkpoint, resendBelow: resendBelow), context,
+                        connection)
                     refused.merge(final) { first, _ in first }
                     if let offset = try await replicate() { return .rewound(to: offset) }
                     return .delivered(rejections(refused, batch))
@@ -264,7 +265,7 @@ public actor RedisSink: ChangeSink {
     func write(_ checkpoint: Checkpoint, _ connection: RedisConnection) async throws -> Bool {
         let transaction = Transaction(
             [], excluding: [], checkpoint: checkpoint, key: key,
-            encoder: CommandEncoder(trim: nil, usesServerIDs: false), isFenced: configuration.isFenced)
+            encoder: CommandEncoder(), isFenced: configuration.isFenced)
         let replies = try await connection.send(transaction.commands)
         switch transaction.outcome(of: replies) {
         case .executed:
@@ -337,7 +338,7 @@ public actor RedisSink: ChangeSink {
         guard let stored else { throw RedisSink.notStarted }
         return CommandEncoder(
             trim: try await guardian.trim(configuration.stream?.trim, context),
-            usesServerIDs: configuration.stream?.id == .auto,
+            numbering: guardian.numbering,
             placements: try await guardian.place(batch, context, connection) { _ in stored })
     }
 

@@ -1,3 +1,4 @@
+import ChangeModel
 import Engine
 import Mapping
 import RedisClient
@@ -10,7 +11,7 @@ extension StreamGuard {
     func place(
         _ batch: MappedBatch, _ context: SinkContext, _ reader: some KeyReader, basis: (Bytes) -> Checkpoint
     ) async throws -> ReplayPlacements? {
-        guard !batch.letters.isEmpty, !usesServerIDs else { return nil }
+        guard !batch.letters.isEmpty, numbering != .auto else { return nil }
         if let placements, placements.letters == batch.letters { return placements }
         var keys: [Bytes] = []
         for change in batch.changes {
@@ -29,9 +30,12 @@ extension StreamGuard {
         var free: [Bytes: StreamID] = [:]
         for (key, replies) in zip(keys, try await reader.ask(keys.map { .streamInfo($0) })) {
             for reply in replies { try reply.checkForTrouble() }
-            let text = replies.first?.field("last-generated-id")?.string
-            if let id = text.flatMap({ StreamID($0) }), id.high > 0 {
-                free[key] = id.next
+            let last = replies.first.flatMap { StreamID(lastOf: $0) }
+            if let last, last.high > 0 || numbering == .zxid {
+                free[key] = last.next
+            } else if numbering == .zxid {
+                // Nothing is below it, and nothing of the log can be.
+                free[key] = StreamID.lowest
             } else {
                 // In a stream without entries: behind the last offset that is never sent again. What is sent but
                 // not confirmed may be sent once more, and would be refused below an ID taken from there.

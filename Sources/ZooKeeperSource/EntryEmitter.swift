@@ -48,7 +48,7 @@ struct EntryEmitter {
 
 extension Change {
     /// Roughly what it takes in the log, in bytes.
-    var sizeInLog: Int { 160 + path.utf8.count + (data?.count ?? 0) }
+    var sizeInLog: Int { 160 + path.utf8.count + (data?.count ?? 0) + (before?.count ?? 0) }
 }
 
 /// How many reads may be under way: many small ones, few large ones, so that their answers fit in memory.

@@ -310,6 +310,7 @@ actor ObserverCapture {
             case .snapshotEnd: logIsInSnapshot = false
             case .change(let change):
                 if logIsInSnapshot, bytes >= ObserverCapture.batchBytes {
+                    handed.order = position.order
                     await ingest.append(CaptureBatch(entries: batch.entries, position: handed))
                     batch.entries = []
                     bytes = 0

@@ -19,6 +19,12 @@ struct ObserverMachine {
 
     private let options: Options
     private var scope: CaptureScope { options.scope }
+    /// Of the last change handed out.
+    private var order: CommitOrder
+    /// The snapshot that is being compared is of this zxid.
+    private var snapshotZxid = Zxid.none
+    /// Data before changes that the transaction at hand may still carry, in bytes.
+    private var beforeBudget = ObserverMachine.beforeLimit
     /// What the log will say of every node once all entries handed out are in it.
     private(set) var known: KnownState
     /// All up to it is in the entries handed out.
@@ -43,6 +49,9 @@ struct ObserverMachine {
     /// Bytes of the entries that wait.
     private(set) var waitingBytes = 0
 
+    /// A transaction is one batch of the log: what it deletes may be more than it can hold.
+    private static let beforeLimit = 32 << 20
+
     init(_ options: Options, recovered: RecoveredCapture) {
         self.options = options
         known = recovered.known
@@ -54,6 +63,8 @@ struct ObserverMachine {
             isObserved && recovered.isComplete && options.mode != .always
             && recovered.known.openScope == nil
         if isObserved { told = settled }
+        // The zxids of another ensemble begin anew.
+        order = options.isNewEnsemble ? .start : recovered.position.order
         seen = options.isNewEnsemble ? .none : recovered.position.seen
         if !isContinuous { settled = .none }
     }
@@ -68,7 +79,9 @@ struct ObserverMachine {
     var start: Int64 { isContinuous ? settled.value : 0 }
 
     var position: CapturePosition {
-        CapturePosition(seen: max(seen, settled), settled: max(settled, told), mode: .observer)
+        // While a snapshot is told, its zxid has been seen: no other one that is behind it may go on with it.
+        CapturePosition(
+            seen: max(seen, settled, order.zxid), settled: max(settled, told), mode: .observer, order: order)
     }
 
     /// Whether a server at this zxid knows less than the log.
@@ -126,6 +139,7 @@ struct ObserverMachine {
             known.scope == nil ? .initial : (isFirstSnapshot && options.mode == .always ? .always : .resync)
         if reason == .resync { resyncs += 1 }
         isInSnapshot = true
+        snapshotZxid = Zxid(zxid)
         repeats.beginWalk()
         emitter.beginSnapshot(SnapshotBegin(reason: reason, scope: scope))
         if isFirstSnapshot || known.scope != scope { leaveScope(Zxid(zxid)) }
@@ -149,6 +163,8 @@ struct ObserverMachine {
         guard let path = relative(node.path), scope.contains(path) else { return }
         unvisited.remove(path)
         let stat = NodeStat(node.stat)
+        // The leader writes on while it sends: a node may be newer than its snapshot.
+        seen = max(seen, stat.czxid, stat.mzxid)
         let isTold = compare(path, node.data, stat)
         let sinks = repeats.sinks(for: path, inWalk: true)
         guard !isTold else { return }
@@ -163,28 +179,31 @@ struct ObserverMachine {
     /// Whether the log hears of it.
     private mutating func compare(_ path: String, _ data: [UInt8], _ stat: NodeStat) -> Bool {
         let operation: Operation
+        var before: [UInt8]?
         if let old = known.nodes[path] {
             if stat.czxid != old.czxid {
                 delete(path, old, zxid: Zxid(stat.czxid.value &- 1), time: stat.ctime)
                 operation = .create
             } else if stat.mzxid != old.mzxid {
                 operation = .update
+                before = old.data
             } else if reason == .always {
                 operation = .read
             } else {
+                known.fill(path, data)
                 return false
             }
         } else {
             operation = known.scope?.contains(path) ?? false ? .create : .read
         }
-        known.nodes[path] = KnownNode(stat)
+        known.tell(path, stat, data)
         // A baseline is known and not told.
         if operation == .read, options.mode == .never { return true }
         let isCreate = operation == .create
         emit(
             Change(
                 operation: operation, path: path, data: data, zxid: isCreate ? stat.czxid : stat.mzxid,
-                timestamp: isCreate ? stat.ctime : stat.mtime, stat: stat))
+                timestamp: isCreate ? stat.ctime : stat.mtime, stat: stat, before: before))
         return true
     }
 
@@ -212,6 +231,7 @@ struct ObserverMachine {
     mutating func transaction(_ transaction: Transaction) throws(PipelineError) {
         // What is in the log is not told again, whatever a leader sends.
         guard transaction.zxid > settled.value else { return }
+        beforeBudget = ObserverMachine.beforeLimit
         let effects = transaction.effects
         for case (_, .unknown(let type, _)) in effects {
             throw .failed(
@@ -289,11 +309,12 @@ struct ObserverMachine {
         default:
             return
         }
-        known.nodes[path] = KnownNode(stat)
+        known.tell(path, stat, data)
         emit(
             Change(
                 operation: kind, path: path, data: data, zxid: zxid, index: Int32(truncatingIfNeeded: index),
-                timestamp: transaction.time, stat: stat, session: transaction.session))
+                timestamp: transaction.time, stat: stat, session: transaction.session,
+                before: kind == .update ? old?.data : nil))
     }
 
     /// The ensemble has not logged which nodes went with it.
@@ -323,7 +344,7 @@ struct ObserverMachine {
         emit(
             Change(
                 operation: .delete, path: path, data: nil, zxid: zxid, index: index, timestamp: time,
-                stat: node.stat, session: session))
+                stat: node.stat, session: session, before: node.data))
     }
 
     /// A path below the chroot, as the log has it; `nil` for all others.
@@ -337,7 +358,17 @@ struct ObserverMachine {
 
     // MARK: What goes out
 
-    private mutating func emit(_ change: Change) {
+    private mutating func emit(_ change: consuming Change) {
+        if change.session == nil {
+            // A snapshot tells it: behind all that was told before it, before the next transaction.
+            order = order.next(notBefore: isInSnapshot ? snapshotZxid : settled)
+            change.placed = order
+        } else {
+            order = CommitOrder(zxid: change.zxid, index: Int64(change.index))
+        }
+        if change.session != nil, let before = change.before {
+            if before.count > beforeBudget { change.before = nil } else { beforeBudget -= before.count }
+        }
         waitingBytes += change.sizeInLog
         emitter.emit(change)
     }

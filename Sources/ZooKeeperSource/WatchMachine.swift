@@ -282,6 +282,7 @@ struct WatchMachine {
         } else if isWalking, walkReason == .always, reason == .walk {
             emit(.read, path, bytes, stat)
         } else {
+            known.fill(path, bytes)
             return false
         }
         return true
@@ -297,14 +298,15 @@ struct WatchMachine {
     }
 
     private mutating func emit(_ operation: Operation, _ path: String, _ bytes: [UInt8], _ stat: NodeStat) {
-        known.nodes[path] = KnownNode(stat)
+        let before = operation == .update ? known.nodes[path]?.data : nil
+        known.tell(path, stat, bytes)
         // A baseline is known and not told.
         if operation == .read, mode == .never { return }
         let isCreate = operation == .create
         emitter.emit(
             Change(
                 operation: operation, path: path, data: bytes, zxid: isCreate ? stat.czxid : stat.mzxid,
-                timestamp: isCreate ? stat.ctime : stat.mtime, stat: stat))
+                timestamp: isCreate ? stat.ctime : stat.mtime, stat: stat, before: before))
     }
 
     private mutating func emitDelete(_ path: String, _ node: KnownNode, zxid: Zxid) {
@@ -313,7 +315,7 @@ struct WatchMachine {
         emitter.emit(
             Change(
                 operation: .delete, path: path, data: nil, zxid: zxid, timestamp: wallClockMilliseconds(),
-                stat: node.stat))
+                stat: node.stat, before: node.data))
     }
 
     /// When all is read: what was known and not found, nor hidden, nor about to be read, is gone.

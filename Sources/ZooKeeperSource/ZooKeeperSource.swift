@@ -8,7 +8,7 @@ public import ZooKeeperClient
 public struct ZooKeeperSource: ChangeSource {
     public struct Configuration: Sendable {
         public var client: ZooKeeperConfiguration
-        /// How to attach as an observer; `nil`: watches.
+        /// How to attach as an observer; `nil`: watches. Without quorum ports those that the ensemble itself names.
         public var observer: ObserverConfiguration?
         /// Watches take the observer's place where no server lets one in at the start.
         public var fallsBackToWatch = false
@@ -52,12 +52,23 @@ public struct ZooKeeperSource: ChangeSource {
     }
 
     public func run(into ingest: Ingest) async throws {
-        guard let observer = configuration.observer else {
+        guard var observer = configuration.observer else {
             return try await watch(await ingest.recover(), ingest)
         }
         var configuration = configuration
         // Whoever can go on without it does not wait for it.
         if configuration.fallsBackToWatch { configuration.waitsForServers = false }
+        do {
+            if observer.quorumServers.isEmpty {
+                observer.quorumServers = try await QuorumDiscovery.servers(of: configuration, logger)
+            }
+        } catch let error as QuorumDiscovery.Failure where !observer.observerMasters.isEmpty {
+            logger.notice("observer masters are all there is", metadata: ["why": "\(error.reason)"])
+        } catch let error as QuorumDiscovery.Failure {
+            guard configuration.fallsBackToWatch else { throw PipelineError.unavailable(error.reason) }
+            logger.notice("captures by watches", metadata: ["why": "\(error.reason)"])
+            return try await watch(await ingest.recover(), ingest)
+        }
         do {
             try await ObserverCapture(configuration, observer, await ingest.recover(), ingest, logger).run()
         } catch let error as ObserverCapture.NotReachable {

@@ -45,7 +45,7 @@ struct Assembly {
     var directory: FilePath { FilePath(definition.log.directory).appending(definition.name) }
 
     func setup(logger: Logger) throws -> PipelineSetup {
-        PipelineSetup(
+        var setup = PipelineSetup(
             name: definition.name, directory: directory, log: logConfiguration,
             retainsByForce: definition.log.retainForce,
             mapper: Mapper(transform: definition.transform, sinks: definition.sinks.map(\.specification)),
@@ -53,6 +53,8 @@ struct Assembly {
             sinks: try definition.sinks.map { try sink($0, logger: logger) }, onError: errorPolicy,
             stopsWhenCaughtUp: options.stopsWhenCaughtUp, takesOver: options.takesOver,
             isNewEnsemble: options.isNewEnsemble, logger: logger)
+        setup.tellsBefore = definition.source.tellsBefore
+        return setup
     }
 
     /// Where each sink keeps its checkpoint, in the order of the definition.
@@ -122,8 +124,10 @@ struct Assembly {
     private static func observer(
         _ quorum: ZooKeeperSourceDefinition.Quorum
     ) throws(ZooKeeperError) -> ObserverConfiguration {
-        var observer = ObserverConfiguration(
-            quorumServers: try ConnectString(parsing: quorum.servers).servers)
+        var observer = ObserverConfiguration(quorumServers: [])
+        if let servers = quorum.servers {
+            observer.quorumServers = try ConnectString(parsing: servers).servers
+        }
         if let masters = quorum.observerMasters {
             observer.observerMasters = try ConnectString(parsing: masters).servers
         }

@@ -87,7 +87,8 @@ struct MapCommand: AsyncParsableCommand {
             timestamp: input.milliseconds ?? 0,
             stat: NodeStat(
                 czxid: zxid, mzxid: zxid, version: input.version ?? 0,
-                ephemeralOwner: input.ephemeral == true ? 1 : 0))
+                ephemeralOwner: input.ephemeral == true ? 1 : 0),
+            before: input.before.map { Bytes($0.utf8) })
     }
 }
 
@@ -97,13 +98,14 @@ struct MapInput: Decodable {
     var path: String
     var data: String?
     var dataBase64: String?
+    var before: String?
     var ephemeral: Bool?
     var version: Int32?
     var zxid: Int64?
     var milliseconds: Int64?
 
     enum CodingKeys: String, CodingKey {
-        case op, path, data, ephemeral, version, zxid
+        case op, path, data, before, ephemeral, version, zxid
         case dataBase64 = "data_base64"
         case milliseconds = "ts_ms"
     }

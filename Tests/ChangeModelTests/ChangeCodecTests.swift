@@ -11,7 +11,8 @@ import Testing
             czxid: Zxid(1), mzxid: Zxid(0x1_0000_0002), pzxid: Zxid(1), ctime: 5, mtime: 6, version: 7,
             cversion: 8,
             aversion: 9, ephemeralOwner: 10, numChildren: 11),
-        session: -12, snapshot: .last, onlyFor: "sink")
+        session: -12, snapshot: .last, onlyFor: "sink", before: [3],
+        placed: CommitOrder(zxid: Zxid(258), index: 5))
 
     /// The layout on disk: a change of these bytes is a change of the format.
     @Test func goldenBytes() {
@@ -27,6 +28,39 @@ import Testing
                 2, 0, 0, 0, 0x2f, 0x61,
                 1, 0, 0, 0, 0x78,
             ])
+    }
+
+    /// What stands behind a record of the first programs.
+    @Test func goldenBytesOfBeforeAndPlaced() {
+        var bytes: [UInt8] = []
+        let change = Change(
+            operation: .update, path: "/", data: nil, zxid: Zxid(258), timestamp: 2, captured: 3,
+            before: [0x79],
+            placed: CommitOrder(zxid: Zxid(259), index: 4))
+        ChangeCodec.encode(change, into: &bytes)
+        #expect(
+            bytes == [
+                1, 2, 0, 48,
+                2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
+                1, 0, 0, 0, 0x2f,
+                1, 0, 0, 0, 0x79,
+                3, 1, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0,
+            ])
+    }
+
+    @Test func theOrderIsThatOfTransactions() {
+        var change = Change(
+            operation: .create, path: "/a", data: [], zxid: Zxid(7), index: 2, timestamp: 1, session: 5)
+        #expect(change.order == CommitOrder(zxid: Zxid(7), index: 2))
+        change.session = nil
+        #expect(change.order == nil)
+        change.placed = CommitOrder(zxid: Zxid(6), index: 1)
+        #expect(change.order == CommitOrder(zxid: Zxid(6), index: 1))
+        let start = CommitOrder.start.next(notBefore: Zxid(9))
+        #expect(start == CommitOrder(zxid: Zxid(9), index: 0))
+        #expect(start.next(notBefore: Zxid(9)) == CommitOrder(zxid: Zxid(9), index: 1))
+        #expect(start.next(notBefore: Zxid(8)) == CommitOrder(zxid: Zxid(9), index: 1))
     }
 
     @Test func roundTrips() throws {
@@ -77,6 +111,17 @@ import Testing
         #expect(position.bytes.count == 18)
         #expect(try CapturePosition(decoding: position.bytes) == position)
         #expect(throws: ChangeCodecError.self) { try CapturePosition(decoding: []) }
+        let observed = CapturePosition(
+            seen: Zxid(5), settled: Zxid(4), mode: .observer, order: CommitOrder(zxid: Zxid(3), index: 2))
+        #expect(observed.bytes.count == 34)
+        #expect(try CapturePosition(decoding: observed.bytes) == observed)
+        // As the first programs wrote it: behind every part of the last transaction.
+        #expect(
+            try CapturePosition(decoding: Array(observed.bytes.prefix(18))).order
+                == CommitOrder(zxid: Zxid(4), index: Int64(Int32.max)))
+        #expect(throws: ChangeCodecError.self) {
+            try CapturePosition(decoding: Array(observed.bytes.prefix(30)))
+        }
     }
 
     @Test func scopes() throws {

@@ -16,7 +16,8 @@ import Testing
         #expect(json["offset"] as? Int == 7)
         #expect(json["after"] as? String == "AQL/")
         #expect(json["after_encoding"] as? String == "base64")
-        #expect(json["before"] is NSNull)
+        #expect(json["before"] as? String == "\u{3}")
+        #expect(json["before_encoding"] == nil)
         let source = try #require(json["source"] as? [String: Any])
         #expect(source["connector"] as? String == "zookeeper")
         #expect(source["path"] as? String == "/a/ü")
@@ -35,8 +36,12 @@ import Testing
     }
 
     @Test func aDeleteHasNothingAfter() throws {
-        let json = try json(Change(operation: .delete, path: "/a", data: nil, zxid: Zxid(1), timestamp: 1))
-        #expect(json["after"] is NSNull)
+        var change = Change(operation: .delete, path: "/a", data: nil, zxid: Zxid(1), timestamp: 1)
+        #expect(try json(change)["after"] is NSNull)
+        #expect(try json(change)["before"] is NSNull)
+        change.before = [255]
+        #expect(try json(change)["before"] as? String == "/w==")
+        #expect(try json(change)["before_encoding"] as? String == "base64")
     }
 
     @Test(arguments: [0, 1, 2, 3, 4, 5])

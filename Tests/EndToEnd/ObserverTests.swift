@@ -202,10 +202,22 @@ import ZooKeeperClient
             try await eventually("the snapshot arrives") { try await bed.stream("changes").count == 1 }
             #expect(lenient.errors.contains("captures by watches"))
             #expect(try await lenient.stop() == 0)
+            // Not named either: a server alone has none.
+            let asked = try bed.millrace(
+                "run", try bed.definition(ObserverTests.withoutQuorum(ObserverTests.pipeline())))
+            #expect(try await asked.exit() == 3)
+            #expect(asked.errors.contains("names no quorum port in /zookeeper/config"))
+            _ = try await bed.output(
+                "run", "--until-caught-up",
+                try bed.definition(ObserverTests.withoutQuorum(ObserverTests.pipeline("auto"))))
         }
     }
 
-    /// From watches to an observer and back: what happened in between is compared, nothing comes twice.
+    private static func withoutQuorum(_ definition: String) -> String {
+        definition.replacing(", quorum: \"${QUORUM}\"", with: "")
+    }
+
+    /// From watches to an observer, whose quorum the ensemble names or the definition, and back: what happened in between is compared, nothing comes twice.
     @Test func theCaptureModeMayChange() async throws {
         try await TestBed.with(.observedEnsemble) { bed in
             try await bed.withWriter { writer in
@@ -215,10 +227,10 @@ import ZooKeeperClient
             var expected = 2
             for (round, capture) in ["watch", "observer", "watch", "observer", "auto"].enumerated() {
                 var definition = ObserverTests.pipeline(capture)
-                if capture == "watch" {
-                    definition = definition.replacingOccurrences(of: ", quorum: \"${QUORUM}\"", with: "")
-                }
-                _ = try await bed.output("run", "--until-caught-up", try bed.definition(definition))
+                if round != 1 { definition = ObserverTests.withoutQuorum(definition) }
+                let run = try bed.millrace("run", "--until-caught-up", try bed.definition(definition))
+                #expect(try await run.exit() == 0)
+                #expect(run.errors.contains("names its quorum ports") == (round > 2))
                 #expect(try await bed.stream("changes").count == expected, "\(round) \(capture)")
                 try await bed.withWriter { try await $0.set("/t/a", "\(round)") }
                 expected += 1

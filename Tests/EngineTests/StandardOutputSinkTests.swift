@@ -20,7 +20,8 @@ import Testing
             pipeline: "p", store: store, onMissingCheckpoint: .earliest, output: output)
         let context = SinkContext(
             logID: "log", generations: [Generation(number: 0, firstOffset: 0)], startOffset: 0, endOffset: 9,
-            takeOver: false, offset: { _ in 0 }, startGeneration: { $0 + 1 }, repeatSnapshot: {})
+            takeOver: false, lookup: NoChanges(), offset: { _ in 0 }, startGeneration: { $0 + 1 },
+            repeatSnapshot: {})
         #expect(try await sink.start(context) == 0)
         let change = Change(operation: .create, path: "/a", data: [], zxid: Zxid(1), timestamp: 1)
         for offset in Int64(0)..<3 {
@@ -35,4 +36,9 @@ import Testing
         #expect(try store.read()?.confirmed == 3)
         try output.close()
     }
+}
+
+private struct NoChanges: ChangeLookup {
+    func change(atOrBehind offset: Int64) -> Change? { nil }
+    func change(of zxid: Zxid, where isWanted: (Change, UInt16) -> Bool) -> Change? { nil }
 }

@@ -3,6 +3,21 @@ import Mapping
 import Testing
 
 @Suite struct RuleTests {
+    @Test func aStreamNumberedByZxidsHasRoomForSoManyEntriesOfAChange() throws {
+        var rule = try rule("/{x}")
+        rule.continues = true
+        let target = try sink(.stream(StreamOptions(id: .zxid)), key: "s")
+        let most = mapper(Array(repeating: rule, count: 1024), target)
+        guard case .writes(let writes) = most.map(change(.create, "/a", "1"), offset: 1, sink: 0) else {
+            Issue.record("not written")
+            return
+        }
+        #expect(writes.count == 1024)
+        #expect(
+            mapper(Array(repeating: rule, count: 1025), target).write(change(.create, "/a", "1"))
+                .contains("it becomes 1025 entries; 'id: zxid' has room for 1024 of a change"))
+    }
+
     @Test func withoutTransformEveryChangeGoesToEverySinkAsItIs() throws {
         let mapper = mapper(nil, try sink("a", .string), try sink("b", .stream(StreamOptions()), key: "s"))
         #expect(mapper.write(change(.create, "/x/y", "1")) == "SET k:/x/y '1'")

@@ -68,6 +68,21 @@ import Testing
         #expect(StreamID(generation: 1, offset: 41, index: 2).text == "281474976710698-2")
         let id = StreamID("281474976710698-2")
         #expect(id?.generation == 1 && id?.offset == 41 && id?.index == 2)
+        var change = Change(
+            operation: .update, path: "/a", data: [], zxid: Zxid(0x1_0000_0002), index: 3, timestamp: 1,
+            session: 1)
+        let live = StreamID(zxidOf: change, generation: 7, index: 0)
+        #expect(live.text == "4294967298-3072" && !live.isPlaced)
+        #expect(StreamID(zxidOf: change, generation: 7, index: 5).text == "4294967298-3077")
+        change.placed = CommitOrder(zxid: Zxid(0x1_0000_0002), index: 0)
+        let placed = StreamID(zxidOf: change, generation: 0, index: 0)
+        #expect(placed.text == "4294967298-281474976710656" && placed.isPlaced && placed > live)
+        #expect(placed.isOfSameChange(as: StreamID(zxidOf: change, generation: 0, index: 9)))
+        #expect(!placed.isOfSameChange(as: StreamID(zxidOf: change, generation: 1, index: 0)))
+        change.placed = CommitOrder(zxid: Zxid(.max), index: .max)
+        #expect(
+            StreamID(zxidOf: change, generation: .max, index: .max).text
+                == "9223372036854775807-18446744073709551615")
         for wrong in ["", "1", "1-", "-1", "a-b", "1-2-3", "99999999999999999999-0"] {
             #expect(StreamID(wrong) == nil)
         }
@@ -80,7 +95,7 @@ func context(
 ) -> SinkContext {
     SinkContext(
         logID: "log", generations: generations, startOffset: start, endOffset: end, takeOver: takeOver,
-        offset: { _ in 0 }, startGeneration: { $0 + 1 }, repeatSnapshot: {})
+        lookup: NoChanges(), offset: { _ in 0 }, startGeneration: { $0 + 1 }, repeatSnapshot: {})
 }
 
 func settings(_ missing: MissingCheckpoint = .earliest, url: String = "redis://127.0.0.1:1/0") throws

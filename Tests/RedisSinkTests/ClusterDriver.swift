@@ -31,7 +31,8 @@ final class ClusterDriver: LoadedDriver {
     var rewinds: [Int64] { counts.withLock { $0.rewinds } }
 
     init(
-        _ cluster: RedisClusterServers, isStream: Bool, owner: String = "host process 1",
+        _ cluster: RedisClusterServers, isStream: Bool, numbering: StreamOptions.EntryID = .offset,
+        owner: String = "host process 1",
         replyTimeout: Duration = .seconds(30), wait: ReplicaWait? = nil
     ) throws {
         self.isStream = isStream
@@ -42,7 +43,7 @@ final class ClusterDriver: LoadedDriver {
         redis.connectTimeout = .seconds(2)
         var configuration = RedisSink.Configuration(
             pipeline: "p", sink: "s", redis: redis, onMissingCheckpoint: .earliest,
-            stream: isStream ? StreamOptions() : nil, owner: owner)
+            stream: isStream ? StreamOptions(id: numbering) : nil, owner: owner)
         configuration.wait = wait
         configuration.takeOverPause = .milliseconds(100)
         sink = try RedisClusterSink(configuration, logger: logger)
@@ -51,10 +52,15 @@ final class ClusterDriver: LoadedDriver {
     static func key(_ offset: Int64) -> String { "k:\(offset % Int64(keyCount))" }
     static func stream(_ offset: Int64) -> String { "s:\(offset % Int64(streamCount))" }
 
+    /// Three changes a transaction, as an observer tells them.
+    static func observed(_ offset: Int64) -> Change {
+        Change(
+            operation: .update, path: "/a", data: [], zxid: Zxid(1 + offset / 3), index: Int32(offset % 3),
+            timestamp: offset, session: 1)
+    }
+
     static func change(_ offset: Int64, _ write: SinkWrite) -> MappedChange {
-        MappedChange(
-            Change(operation: .update, path: "/a", data: [], zxid: Zxid(offset), timestamp: 1),
-            offset: offset, generation: 0, writes: [write])
+        MappedChange(observed(offset), offset: offset, generation: 0, writes: [write])
     }
 
     private func change(_ offset: Int64) -> MappedChange {
@@ -63,14 +69,19 @@ final class ClusterDriver: LoadedDriver {
             offset,
             isStream
                 ? .streamAdd(
-                    key: Bytes(ClusterDriver.stream(offset).utf8), fields: [Field(name: "n", value: value)])
+                    key: Bytes(ClusterDriver.stream(offset).utf8),
+                    fields: [
+                        Field(name: "ts_ms", value: value), Field(name: "n", value: value),
+                    ])
                 : .setString(key: Bytes(ClusterDriver.key(offset).utf8), value: value))
     }
 
     func context(logID: String = "log", takeOver: Bool = false) -> SinkContext {
         SinkContext(
             logID: logID, generations: [Generation(number: 0, firstOffset: 0)], startOffset: 0,
-            endOffset: self.end.value, takeOver: takeOver, offset: { _ in 0 }, startGeneration: { $0 + 1 },
+            endOffset: self.end.value, takeOver: takeOver,
+            lookup: ObservedChanges { ClusterDriver.observed($0) }, offset: { _ in 0 },
+            startGeneration: { $0 + 1 },
             repeatSnapshot: {})
     }
 

@@ -62,7 +62,8 @@ final class ClusterMemoryDriver: LoadedDriver {
     func context() -> SinkContext {
         SinkContext(
             logID: "log", generations: [Generation(number: 0, firstOffset: 0)], startOffset: 0,
-            endOffset: self.end.value, takeOver: false, offset: { _ in 0 }, startGeneration: { $0 + 1 },
+            endOffset: self.end.value, takeOver: false, lookup: NoChanges(), offset: { _ in 0 },
+            startGeneration: { $0 + 1 },
             repeatSnapshot: {})
     }
 

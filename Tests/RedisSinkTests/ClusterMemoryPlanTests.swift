@@ -25,7 +25,7 @@ struct ClusterMemoryPlanTests {
                 offset: Int64(index), generation: 0, writes: [change.write])
         }
         return ClusterMemoryPlan(
-            mapped, excluding: excluding, state, encoder: CommandEncoder(trim: nil, usesServerIDs: false))
+            mapped, excluding: excluding, state, encoder: CommandEncoder())
     }
 
     private func slots(_ step: ClusterMemoryPlan.Step) -> Set<HashSlot> { Set(step.slots.map(\.slot)) }

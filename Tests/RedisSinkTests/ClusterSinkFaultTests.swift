@@ -1,4 +1,5 @@
 import Engine
+import Mapping
 import RedisClient
 import TestServers
 import Testing
@@ -136,6 +137,30 @@ import Testing
                 victim.kill()
                 try await victim.restart()
                 try await servers.waitUntilHealthy()
+            }
+            #expect(try await driver.problems(servers) == [])
+            #expect(driver.rewinds.contains(0))
+        }
+    }
+
+    /// IDs that the log's generations have no part in, through moved slots, failovers that lose writes and a node emptied.
+    @Test func streamsNumberedByZxidsArriveOnceToo() async throws {
+        try await ClusterDriver.with(replicas: 1) { servers in
+            let driver = try ClusterDriver(servers, isStream: true, numbering: .zxid)
+            try await driver.underLoad(perSecond: 2_000) {
+                let slots = [HashSlot(of: "s:3").number, HashSlot(of: "s:4").number]
+                for slot in slots {
+                    let owner = try servers.owner(of: slot)
+                    let other = try #require(servers.masters().first { $0 !== owner })
+                    try servers.move(slot, to: other)
+                }
+                for option in [nil, "TAKEOVER"] {
+                    let master = try servers.owner(of: slots[0])
+                    try await servers.failOver(to: servers.replicas(of: master)[0], option)
+                    try await servers.waitUntilHealthy()
+                }
+                try servers.owner(of: slots[1]).cli("FLUSHALL")
+                try await Task.sleep(for: .seconds(1))
             }
             #expect(try await driver.problems(servers) == [])
             #expect(driver.rewinds.contains(0))

@@ -31,7 +31,8 @@ import Testing
         private static var context: SinkContext {
             SinkContext(
                 logID: "log", generations: [Generation(number: 0, firstOffset: 0)], startOffset: 0,
-                endOffset: 1000, takeOver: false, offset: { _ in 0 }, startGeneration: { $0 + 1 },
+                endOffset: 1000, takeOver: false, lookup: NoChanges(), offset: { _ in 0 },
+                startGeneration: { $0 + 1 },
                 repeatSnapshot: {})
         }
 

@@ -136,7 +136,8 @@ import Testing
         _ = try await sink.start(
             SinkContext(
                 logID: "log", generations: [Generation(number: 0, firstOffset: 0)], startOffset: 0,
-                endOffset: end.value, takeOver: false, offset: { _ in 0 }, startGeneration: { $0 + 1 },
+                endOffset: end.value, takeOver: false, lookup: NoChanges(), offset: { _ in 0 },
+                startGeneration: { $0 + 1 },
                 repeatSnapshot: {}))
         end.set(8)
         for offsets: Range<Int64> in [0..<5, 5..<8] {
@@ -243,7 +244,7 @@ import Testing
         let snapshots = Watermark(0)
         let context = SinkContext(
             logID: "log", generations: [Generation(number: 0, firstOffset: 0)], startOffset: 10,
-            endOffset: 100, takeOver: true, offset: { _ in 0 },
+            endOffset: 100, takeOver: true, lookup: NoChanges(), offset: { _ in 0 },
             startGeneration: {
                 generations.set(generations.value + 1)
                 return $0 + 1

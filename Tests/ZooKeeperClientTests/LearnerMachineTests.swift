@@ -108,6 +108,24 @@ struct LearnerMachineTests {
         #expect(session.error?.code == .missingTransactions && !session.machine.isLive)
     }
 
+    /// A leader without its quorum says nothing: another one is soon asked for a difference, and late for a tree.
+    @Test func whoHasSentADifferenceHasLittleTimeToBeUpToDate() {
+        let last = LearnerMachineTests.epoch + 7
+        var session = LearnerSession(lastZxid: last)
+        #expect(session.machine.progress == .handshake)
+        session.receive(
+            LearnerMachineTests.leaderInfo, LearnerMachineTests.packet(QuorumPacketType.diff, last))
+        #expect(session.machine.progress == .sync)
+        session.receive(LearnerMachineTests.packet(QuorumPacketType.newLeader, LearnerMachineTests.epoch))
+        #expect(session.machine.progress == .handshake)
+        session.receive(LearnerMachineTests.packet(QuorumPacketType.upToDate, -1))
+        #expect(session.machine.progress == .live)
+        var tree = LearnerSession(lastZxid: 0)
+        tree.receive(
+            LearnerMachineTests.leaderInfo, LearnerMachineTests.packet(QuorumPacketType.snapshot, last))
+        #expect(tree.machine.progress == .sync)
+    }
+
     /// A leader that dies before UPTODATE may have sent what never existed.
     @Test func proposalsCountWhenTheyAreCommitted() {
         let zxid = LearnerMachineTests.epoch + 1
@@ -157,7 +175,7 @@ struct LearnerMachineTests {
             version=100000000
             """
         #expect(
-            QuorumMembers.parse(text.utf8) == [
+            QuorumMembers.parse((text + "\nserver.9=0.0.0.0:2888:3888\nserver.8=[::]:2888:3888").utf8) == [
                 ZooKeeperAddress(host: "a.example", port: 2888), ZooKeeperAddress(host: "::1", port: 2889),
                 ZooKeeperAddress(host: "b", port: 2890),
             ])

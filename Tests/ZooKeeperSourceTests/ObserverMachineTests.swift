@@ -12,7 +12,11 @@ import ZooKeeperClient
         var bench = ObserverBench()
         try bench.snapshot(10, [("/", 0), ("/t", 5), ("/t/a", 6), ("/other", 7)])
         #expect(bench.lines() == ["begin initial", "r /t@5 true", "r /t/a@6 last", "end"])
-        #expect(bench.machine.position == CapturePosition(seen: Zxid(10), settled: Zxid(10), mode: .observer))
+        #expect(
+            bench.machine.position
+                == CapturePosition(
+                    seen: Zxid(10), settled: Zxid(10), mode: .observer,
+                    order: CommitOrder(zxid: Zxid(10), index: 1)))
         try bench.commit(11, create("/t/b"))
         try bench.commit(12, set("/t/b", 1))
         try bench.commit(13, .delete(path: "/t/b", byEnsemble: false))
@@ -220,6 +224,95 @@ import ZooKeeperClient
         #expect(bench.lines() == ["c /t/x@2 false"])
     }
 
+    /// Whatever tells them, the places ascend; and a transaction's are its own.
+    @Test func everyChangeHasItsPlaceInTheOrder() throws {
+        var bench = ObserverBench { $0.mode = .always }
+        func orders() -> [String] {
+            bench.changes().map { "\($0.path) \($0.order.map { "\($0.zxid.value)-\($0.index)" } ?? "none")" }
+        }
+        try bench.snapshot(10, [("/t", 9), ("/t/a", 4)])
+        #expect(orders() == ["/t 10-0", "/t/a 10-1"])
+        try bench.commit(11, .multi([.check(path: "/t", version: 0), create("/t/b"), create("/t/c")]))
+        #expect(orders() == ["/t/b 11-1", "/t/c 11-2"])
+        // Out of scope: nothing is told of it.
+        try bench.commit(12, set("/other", 1))
+        bench.machine.repeatSnapshot(for: ["late"])
+        bench.machine.beginAside()
+        bench.machine.nodeAside(snapshotNode("/t", 9))
+        #expect(orders() == ["/t 12-0"])
+        bench.machine.nodeAside(snapshotNode("/t/a", 4))
+        bench.machine.endAside()
+        #expect(orders() == ["/t/a 12-1"])
+        // Nothing has been committed since: the next places lie behind those.
+        bench.restart()
+        try bench.snapshot(12, [("/t", 9), ("/t/a", 4)])
+        #expect(orders() == ["/t 12-2", "/t/a 12-3", "/t/c 12-4", "/t/b 12-5"])
+        try bench.commit(13, set("/t/a", 1))
+        #expect(orders() == ["/t/a 13-0"])
+        bench.restart { $0.isNewEnsemble = true }
+        try bench.snapshot(2, [("/t", 1)])
+        #expect(orders().last == "/t/a 2-2")
+    }
+
+    /// Its rest may come from a server that lags.
+    @Test func aSnapshotThatIsBrokenOffHasBeenSeen() throws {
+        var bench = ObserverBench()
+        _ = bench.machine.beginSnapshot(10)
+        bench.machine.node(snapshotNode("/t", 3))
+        bench.machine.node(snapshotNode("/t/a", czxid: 4, mzxid: 12, []))
+        bench.machine.node(snapshotNode("/t/b", 5))
+        #expect(bench.machine.position.settled == .none)
+        #expect(bench.machine.isBehind(11) && !bench.machine.isBehind(12))
+        bench.restart()
+        #expect(bench.machine.start == 0 && bench.machine.isBehind(11))
+    }
+
+    /// A transaction goes into the log as one: what a small request deletes may be large.
+    @Test func whatWasThereBeforeHasABound() throws {
+        var bench = ObserverBench()
+        bench.restart(known: KnownState(keepsData: true), position: .start)
+        _ = bench.machine.beginSnapshot(1)
+        let paths = (0..<40).map { "/t/n\($0)" }
+        for path in paths { bench.machine.node(snapshotNode(path, 1, Array(repeating: 7, count: 1 << 20))) }
+        bench.machine.endSnapshot(1)
+        _ = bench.changes()
+        try bench.commit(2, .multi(paths.map { .delete(path: $0, byEnsemble: false) }))
+        let changes = bench.changes()
+        #expect(changes.count == 40 && changes.count { $0.before != nil } == 32)
+        try bench.commit(3, create("/t/n0"))
+        try bench.commit(4, set("/t/n0", 1))
+        #expect(bench.changes().last?.before == [])
+    }
+
+    @Test func whatWasThereBeforeIsTold() throws {
+        var bench = ObserverBench()
+        bench.restart(known: KnownState(keepsData: true), position: .start)
+        func befores() -> [String] {
+            bench.changes().map {
+                "\($0.operation.letter) \($0.before.map { "\($0)" } ?? "none") \($0.data.map { "\($0)" } ?? "none")"
+            }
+        }
+        func set(_ data: [UInt8]) -> Transaction.Operation { .setData(path: "/t/a", data: data, version: 1) }
+        #expect(bench.machine.beginSnapshot(1) == nil)
+        bench.machine.node(snapshotNode("/t/a", 1, [1]))
+        bench.machine.endSnapshot(1)
+        #expect(befores() == ["r none [1]"])
+        try bench.commit(2, set([2]))
+        try bench.commit(3, .multi([set([3]), set([4])]))
+        try bench.commit(4, .delete(path: "/t/a", byEnsemble: false))
+        try bench.commit(5, .create(path: "/t/a", data: [5], acl: [], kind: .persistent, parentCVersion: nil))
+        #expect(
+            befores() == [
+                "u [1] [2]", "u [2] [3]", "u [3] [4]", "d [4] none", "c none [5]",
+            ])
+        // A comparison tells it too.
+        bench.restart { $0.mode = .always }
+        _ = bench.machine.beginSnapshot(9)
+        bench.machine.node(snapshotNode("/t/a", czxid: 5, mzxid: 8, [6]))
+        bench.machine.endSnapshot(9)
+        #expect(befores() == ["u [5] [6]"])
+    }
+
     @Test func anUnknownTransactionEndsTheCapture() throws {
         var bench = ObserverBench()
         try bench.snapshot(1, [("/t", 1)])
@@ -271,11 +364,15 @@ private func set(_ path: String, _ version: Int32) -> Transaction.Operation {
 }
 
 private func snapshotNode(_ path: String, _ zxid: Int64, _ data: [UInt8] = []) -> SnapshotNode {
+    snapshotNode(path, czxid: zxid, mzxid: zxid, data)
+}
+
+private func snapshotNode(_ path: String, czxid: Int64, mzxid: Int64, _ data: [UInt8]) -> SnapshotNode {
     SnapshotNode(
         path: path, data: data, acl: nil,
         stat: Stat(
-            czxid: zxid, mzxid: zxid, ctime: 1, mtime: 1, version: 0, cversion: 0, aversion: 0,
-            ephemeralOwner: 0, dataLength: 0, numChildren: 0, pzxid: zxid))
+            czxid: czxid, mzxid: mzxid, ctime: 1, mtime: 1, version: 0, cversion: 0, aversion: 0,
+            ephemeralOwner: 0, dataLength: 0, numChildren: 0, pzxid: czxid))
 }
 
 /// A machine and what it hands out.

@@ -53,6 +53,25 @@ import ZooKeeperClient
         #expect(bench.lines() == ["c /t/a false", "u /t/a false", "d /t/a false"])
     }
 
+    @Test func whatWasThereBeforeIsTold() throws {
+        var tree = FakeTree(["/t", "/t/a"])
+        var bench = Bench()
+        bench.machine = WatchMachine(
+            WatchMachine.Options(scope: CaptureScope(paths: ["/t"], excluded: [])),
+            recovered: RecoveredCapture(known: KnownState(keepsData: true), position: .start))
+        try bench.connectAndSettle(&tree)
+        _ = bench.lines()
+        for event in [tree.set("/t/a"), tree.set("/t/a")] { bench.notify(event) }
+        try bench.settle(&tree)
+        bench.notify(tree.delete("/t/a"))
+        try bench.settle(&tree)
+        let befores = bench.drain().compactMap { entry in
+            if case .change(let change) = entry { change.before } else { nil }
+        }
+        // The value in between was never read.
+        #expect(befores == [[0], [2]])
+    }
+
     @Test func missedValuesAreCounted() throws {
         var tree = FakeTree(["/t"])
         var bench = Bench()

@@ -8,7 +8,7 @@ actor DeliveryFeed {
     private let executor = BlockingExecutor(label: "millrace.feed")
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    private let directory: FilePath
+    let directory: FilePath
     private let mapper: Mapper
     private let sinkIndex: Int
     private let sinkName: String

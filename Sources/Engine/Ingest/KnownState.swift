@@ -7,17 +7,23 @@ public struct KnownNode: Sendable, Hashable {
     public var version: Int32
     /// The session that owns an ephemeral node; 0 for all others (see `NodeStat.isEphemeral`).
     public var ephemeralOwner: Int64
+    /// Its data, where that is kept (`KnownState.keepsData`) and known.
+    public var data: [UInt8]?
 
-    public init(czxid: Zxid, mzxid: Zxid, version: Int32, ephemeralOwner: Int64) {
+    public init(
+        czxid: Zxid, mzxid: Zxid, version: Int32, ephemeralOwner: Int64, data: [UInt8]? = nil
+    ) {
         self.czxid = czxid
         self.mzxid = mzxid
         self.version = version
         self.ephemeralOwner = ephemeralOwner
+        self.data = data
     }
 
-    public init(_ stat: NodeStat) {
+    public init(_ stat: NodeStat, data: [UInt8]? = nil) {
         self.init(
-            czxid: stat.czxid, mzxid: stat.mzxid, version: stat.version, ephemeralOwner: stat.ephemeralOwner)
+            czxid: stat.czxid, mzxid: stat.mzxid, version: stat.version, ephemeralOwner: stat.ephemeralOwner,
+            data: data)
     }
 
     /// The last stat known, for the delete of the node.
@@ -33,12 +39,22 @@ public struct KnownState: Sendable, Equatable {
     public var scope: CaptureScope?
     /// The scope of a snapshot that has begun and not ended.
     public var openScope: CaptureScope?
+    /// Each node's data too, for `before`: all of it in memory.
+    public var keepsData: Bool
 
-    public init(nodes: [String: KnownNode] = [:], scope: CaptureScope? = nil, openScope: CaptureScope? = nil)
-    {
+    public init(
+        nodes: [String: KnownNode] = [:], scope: CaptureScope? = nil, openScope: CaptureScope? = nil,
+        keepsData: Bool = false
+    ) {
         self.nodes = nodes
         self.scope = scope
         self.openScope = openScope
+        self.keepsData = keepsData
+    }
+
+    /// What the log says of a node from now on.
+    public mutating func tell(_ path: String, _ stat: NodeStat, _ data: [UInt8]?) {
+        nodes[path] = KnownNode(stat, data: keepsData ? data : nil)
     }
 
     /// Takes over what one change says.
@@ -46,8 +62,22 @@ public struct KnownState: Sendable, Equatable {
         if change.operation == .delete {
             nodes.removeValue(forKey: change.path)
         } else if let stat = change.stat {
-            nodes[change.path] = KnownNode(stat)
+            tell(change.path, stat, change.data)
         }
+    }
+
+    /// A node is as it was known to be, and has these data.
+    public mutating func fill(_ path: String, _ data: [UInt8]) {
+        if keepsData, let node = nodes[path], node.data == nil { nodes[path]?.data = data }
+    }
+
+    /// Takes the data from a change that has been applied before, where its node is still what it made. Of several in one
+    /// transaction the last one tells.
+    mutating func fill(from change: Change) {
+        guard let stat = change.stat, let data = change.data, let node = nodes[change.path],
+            node.czxid == stat.czxid, node.mzxid == stat.mzxid
+        else { return }
+        nodes[change.path]?.data = data
     }
 
     mutating func apply(snapshotBegin begin: SnapshotBegin) {

@@ -6,19 +6,27 @@ import SystemPackage
 /// the records after it. Two are kept; each can be thrown away, the other or the whole log then serves.
 ///
 /// Layout, little-endian: `MRST`, version 1, log id, offset, scope flag and scope, count, then per node czxid,
-/// mzxid, version, ephemeral owner and path; at the end a CRC-32C of all before it.
+/// mzxid, version, ephemeral owner and path; at the end a CRC-32C of all before it. In version 2 each node's path is followed
+/// by a flag and, where that is 1, its data.
 struct KnownStateStore {
     private static let magic: UInt32 = 0x5453_524D
-    private static let version: UInt8 = 1
+    private enum Version {
+        static let plain: UInt8 = 1
+        static let withData: UInt8 = 2
+        static let all = plain...withData
+    }
 
     private let logDirectory: FilePath
     private let directory: FilePath
     private let logID: String
+    /// Whether the nodes' data are wanted.
+    private let keepsData: Bool
 
-    init(directory: FilePath, logID: String) {
+    init(directory: FilePath, logID: String, keepsData: Bool = false) {
         logDirectory = directory
         self.directory = directory.appending("known")
         self.logID = logID
+        self.keepsData = keepsData
     }
 
     /// The offset of the older of the two state files, 0 before there are two: records from there on are needed, for
@@ -64,7 +72,8 @@ struct KnownStateStore {
                 let body = sound(bytes)
             else { continue }
             var reader = ByteReader(body)
-            guard (try? reader.integer(UInt32.self)) == magic, (try? reader.integer(UInt8.self)) == version,
+            guard (try? reader.integer(UInt32.self)) == magic,
+                let version = try? reader.integer(UInt8.self), Version.all.contains(version),
                 let id = try? reader.countedString()
             else { continue }
             return id
@@ -84,7 +93,7 @@ struct KnownStateStore {
     /// A state that lies beyond the end, is damaged or belongs to another log is passed over.
     func read(upTo end: Int64, position: [UInt8]) throws(LogError) -> RecoveredCapture {
         let start = try LogDirectory.startOffset(logDirectory)
-        var known = KnownState()
+        var known = KnownState(keepsData: keepsData)
         var from = start
         var isWhole = start == 0
         for offset in offsets().reversed() where offset <= end && offset >= start {
@@ -94,6 +103,14 @@ struct KnownStateStore {
             known = state
             from = offset
             isWhole = true
+            if keepsData, !state.keepsData {
+                // The first start that asks for data: what the log still holds of them. They are no reason not to start.
+                known.keepsData = true
+                try? forEachRecord(from: start, upTo: offset) { record throws(ChangeCodecError) in
+                    guard record.type == RecordType.change else { return }
+                    known.fill(from: try ChangeCodec.decode(record.payload))
+                }
+            }
             break
         }
         let replayed = try replay(&known, from: from, upTo: end)
@@ -109,37 +126,48 @@ struct KnownStateStore {
     }
 
     private func replay(_ known: inout KnownState, from: Int64, upTo end: Int64) throws(LogError) -> Int {
-        var reader = try LogReader(logDirectory, from: from)
         var replayed = 0
+        try forEachRecord(from: from, upTo: end) { record throws(ChangeCodecError) in
+            switch record.type {
+            case RecordType.change where record.offset < end:
+                known.apply(try ChangeCodec.decode(record.payload))
+                replayed += 1
+            case RecordType.snapshotBegin:
+                known.apply(snapshotBegin: try SnapshotBegin(decoding: record.payload))
+            case RecordType.snapshotEnd:
+                known.applySnapshotEnd()
+            default:
+                break
+            }
+        }
+        return replayed
+    }
+
+    /// The records of all batches that begin below `end`.
+    private func forEachRecord(
+        from: Int64, upTo end: Int64, _ body: (LogRecord) throws(ChangeCodecError) -> Void
+    ) throws(LogError) {
+        var reader = try LogReader(logDirectory, from: from)
         while reader.nextOffset < end, let batch = try reader.next() {
             do {
-                try batch.forEach { record in
-                    switch record.type {
-                    case RecordType.change where record.offset < end:
-                        known.apply(try ChangeCodec.decode(record.payload))
-                        replayed += 1
-                    case RecordType.snapshotBegin:
-                        known.apply(snapshotBegin: try SnapshotBegin(decoding: record.payload))
-                    case RecordType.snapshotEnd:
-                        known.applySnapshotEnd()
-                    default:
-                        break
-                    }
-                }
+                try batch.forEach { record in try body(record) }
             } catch {
                 throw LogError(
                     code: .corrupt, message: "a record of the batch at offset \(batch.baseOffset): \(error)",
                     file: logDirectory.string)
             }
         }
-        return replayed
     }
 
     func encode(_ state: KnownState, offset: Int64) -> [UInt8] {
+        var size = 256 + logID.utf8.count
+        for (path, node) in state.nodes { size += 33 + path.utf8.count + 4 + (node.data?.count ?? 0) }
+        // Without the data it can be read; they come back from the log.
+        let hasData = state.keepsData && size < KnownStateStore.largestFile
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(256 + state.nodes.count * 64)
+        bytes.reserveCapacity(hasData ? size : 256 + state.nodes.count * 64)
         bytes.appendInteger(KnownStateStore.magic)
-        bytes.append(KnownStateStore.version)
+        bytes.append(hasData ? Version.withData : Version.plain)
         bytes.appendCounted(logID.utf8)
         bytes.appendInteger(offset)
         for scope in [state.scope, state.openScope] {
@@ -153,6 +181,9 @@ struct KnownStateStore {
             bytes.appendInteger(node.version)
             bytes.appendInteger(node.ephemeralOwner)
             bytes.appendCounted(path.utf8)
+            guard hasData else { continue }
+            bytes.append(node.data == nil ? 0 : 1)
+            if let data = node.data { bytes.appendCounted(data) }
         }
         bytes.appendInteger(bytes.withUnsafeBytes { CRC32C.checksum($0) })
         return bytes
@@ -174,11 +205,12 @@ struct KnownStateStore {
     private func decode(_ reader: ByteReader, offset: Int64) throws(ChangeCodecError) -> KnownState? {
         var reader = reader
         guard try reader.integer(UInt32.self) == KnownStateStore.magic,
-            try reader.integer(UInt8.self) == KnownStateStore.version,
+            case let version = try reader.integer(UInt8.self), Version.all.contains(version),
             try reader.countedString() == logID,
             try reader.integer(Int64.self) == offset
         else { return nil }
-        var state = KnownState()
+        let hasData = version == Version.withData
+        var state = KnownState(keepsData: keepsData && hasData)
         if try reader.integer(UInt8.self) != 0 { state.scope = try CaptureScope(decoding: &reader) }
         if try reader.integer(UInt8.self) != 0 { state.openScope = try CaptureScope(decoding: &reader) }
         let count = try reader.integer(UInt64.self)
@@ -190,8 +222,13 @@ struct KnownStateStore {
             let version = try reader.integer(Int32.self)
             let ephemeralOwner = try reader.integer(Int64.self)
             let path = try reader.countedString()
+            var data: [UInt8]?
+            if hasData, try reader.integer(UInt8.self) != 0 {
+                let bytes = try reader.countedBytes()
+                if keepsData { data = Array(bytes) }
+            }
             state.nodes[path] = KnownNode(
-                czxid: czxid, mzxid: mzxid, version: version, ephemeralOwner: ephemeralOwner)
+                czxid: czxid, mzxid: mzxid, version: version, ephemeralOwner: ephemeralOwner, data: data)
         }
         return state
     }

@@ -1,4 +1,4 @@
-import ChangeModel
+public import ChangeModel
 public import SegmentLog
 public import SystemPackage
 
@@ -49,6 +49,14 @@ public enum LogInspection {
     /// then compares the tree with what is left of the log, and appends what is not in it.
     public static func forgetKnownState(_ log: FilePath, from offset: Int64) throws(LogError) {
         try KnownStateStore(directory: log, logID: "").forget(from: offset)
+    }
+
+    /// The base offset of the first batch that may tell of a transaction: those before which no server had shown one so late are
+    /// passed over by their headers alone.
+    public static func batch(_ log: FilePath, of zxid: Zxid) throws(LogError) -> Int64 {
+        try LogDirectory.offset(
+            log, atOrAbove: zxid.value,
+            of: { position in (try? CapturePosition(decoding: position))?.seen.value })
     }
 
     /// The log's id as the files of the known state name it.

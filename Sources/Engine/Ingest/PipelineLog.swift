@@ -40,11 +40,14 @@ public actor PipelineLog {
 
     /// Opens or creates the log in `directory` and reads back what was known of the tree.
     ///
-    /// - Parameter initialGeneration: the generation of a log that has to be created.
+    /// - Parameters:
+    ///   - initialGeneration: the generation of a log that has to be created.
+    ///   - keepsData: the known state holds each node's data, for `before`.
     /// - Throws: `PipelineError.unavailable` where the files cannot be used or another process holds the log,
     ///   `.failed` where the log is damaged.
     public init(
-        directory: FilePath, configuration: LogConfiguration, initialGeneration: UInt16
+        directory: FilePath, configuration: LogConfiguration, initialGeneration: UInt16,
+        keepsData: Bool = false
     ) throws(PipelineError) {
         self.directory = directory
         do {
@@ -52,7 +55,7 @@ public actor PipelineLog {
                 directory, configuration: configuration, initialGeneration: initialGeneration)
             logID = writer.logID
             var recovery = writer.recovery
-            states = KnownStateStore(directory: directory, logID: writer.logID)
+            states = KnownStateStore(directory: directory, logID: writer.logID, keepsData: keepsData)
             let recovered = try states.recover(upTo: writer.durableOffset, position: writer.lastPosition)
             if !recovered.isWhole {
                 recovery.warnings.append(

@@ -145,10 +145,10 @@ public actor LogReplay {
         let directory = setup.directory
         if let log { return SinkContext(log, sink: sink.name, takeOver: false, feed) }
         let generations = try LogDirectory.generations(directory)
-        return SinkContext(
+        var context = SinkContext(
             logID: try LogDirectory.logID(directory), generations: generations,
             startOffset: offsets.lowerBound, endOffset: offsets.upperBound, takeOver: false,
-            offset: { try await feed.offset(atOrAfter: $0) },
+            lookup: feed, offset: { try await feed.offset(atOrAfter: $0) },
             // The log is not written: entries that have to lie above others are of a generation of this replay.
             startGeneration: { above in
                 guard above < .max else {
@@ -162,6 +162,8 @@ public actor LogReplay {
                 throw PipelineError.failed(
                     "retention has removed what the replay has not delivered yet; begin with a later --from")
             })
+        context.isReplay = true
+        return context
     }
 
     private func fold(

@@ -100,6 +100,17 @@ public enum DeletePolicy: String, Sendable, Hashable, CaseIterable {
     case keep
 }
 
+extension SinkSpecification {
+    /// How many writes one change may become; `nil`: any number.
+    var writeLimit: Int? {
+        if case .stream(let options) = write, options.id == .zxid {
+            StreamOptions.entriesPerChange
+        } else {
+            nil
+        }
+    }
+}
+
 /// How a stream numbers and trims its entries.
 public struct StreamOptions: Sendable, Hashable {
     public var id: EntryID
@@ -109,6 +120,8 @@ public struct StreamOptions: Sendable, Hashable {
     public enum EntryID: String, Sendable, Hashable, CaseIterable {
         /// From the log's offset: an entry that is sent again is recognised.
         case offset
+        /// From the transaction's zxid and the change's place in it: the same for every log of an ensemble (observer only).
+        case zxid
         /// Given by Redis (`*`): no protection against duplicates.
         case auto
     }
@@ -119,6 +132,9 @@ public struct StreamOptions: Sendable, Hashable {
         /// Milliseconds for which an entry is kept.
         case age(milliseconds: Int64)
     }
+
+    /// IDs that `zxid` has for one change in one stream.
+    public static let entriesPerChange = 1024
 
     public init(id: EntryID = .offset, trim: Trim? = nil) {
         self.id = id

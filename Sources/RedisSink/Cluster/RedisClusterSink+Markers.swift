@@ -131,7 +131,7 @@ extension RedisClusterSink {
         var none = ClusterWork(
             MappedBatch(offsets: confirmed..<confirmed, changes: [], settled: .none, generation: generation))
         lastMarked = .now
-        let round = try await send(&none, CommandEncoder(trim: nil, usesServerIDs: false), isForAll: true)
+        let round = try await send(&none, CommandEncoder(), isForAll: true)
         if let cause = round.cause { return try await wait(cause) }
         backoff.reset()
         context?.trouble.passed()

@@ -112,10 +112,11 @@ extension RedisClusterSink {
                 changes.note(error, for: work.units[index].writes[number].change)
             }
             if !changes.isEmpty {
+                guard let context else { throw RedisSink.notStarted }
                 let streams = work.units[index].streams
                 changes = try await guardian.filter(
                     changes, work.batch, .init(checkpoint: next, resendBelow: resendBelow),
-                    ClusterKeyReader(cluster: cluster), isInTransaction: streams.contains)
+                    context, ClusterKeyReader(cluster: cluster), isInTransaction: streams.contains)
             }
             for (change, error) in changes { work.refuse(change, in: slot, error) }
             finish(index, part, &work)

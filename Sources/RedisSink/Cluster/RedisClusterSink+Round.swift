@@ -191,9 +191,7 @@ extension RedisClusterSink {
                 if work.batch.changes[last].writes.count == 1,
                     case .streamAdd(let key, let fields) = work.batch.changes[last].writes[0]
                 {
-                    let id = encoder.id(
-                        offset: work.batch.changes[last].offset,
-                        generation: max(work.batch.changes[last].generation, next.floor), key: key, entry: 0)
+                    let id = encoder.id(of: work.batch.changes[last], floor: next.floor, key: key, entry: 0)
                     encoder.append(
                         key, id, fields, mustExist: areExpected || guardian.existing.contains(key),
                         to: &commands)

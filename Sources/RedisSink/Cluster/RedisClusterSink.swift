@@ -97,7 +97,7 @@ public actor RedisClusterSink: ChangeSink {
         logger[metadataKey: "sink"] = "\(configuration.sink)"
         self.logger = logger
         cluster = try RedisCluster(configuration: configuration.redis, logger: logger)
-        guardian = StreamGuard(usesServerIDs: configuration.stream?.id == .auto)
+        guardian = StreamGuard(configuration)
         place = ClusterRecords.Place(
             pipeline: configuration.pipeline, sink: configuration.sink,
             writesStreams: configuration.stream != nil)
@@ -248,7 +248,7 @@ public actor RedisClusterSink: ChangeSink {
     }
 
     private func encoder(for batch: MappedBatch) async throws -> CommandEncoder {
-        guard place.writesStreams else { return CommandEncoder(trim: nil, usesServerIDs: false) }
+        guard place.writesStreams else { return CommandEncoder() }
         guard let context else { throw RedisSink.notStarted }
         let reader = ClusterKeyReader(cluster: cluster)
         let ahead = try await guardian.check(batch, context, reader) { basis(HashSlot(of: $0), context) }
@@ -261,7 +261,7 @@ public actor RedisClusterSink: ChangeSink {
         }
         return CommandEncoder(
             trim: try await guardian.trim(configuration.stream?.trim, context),
-            usesServerIDs: configuration.stream?.id == .auto,
+            numbering: guardian.numbering,
             placements: try await guardian.place(batch, context, reader) { basis(HashSlot(of: $0), context) })
     }
 

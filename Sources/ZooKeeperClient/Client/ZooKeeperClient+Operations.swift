@@ -17,6 +17,12 @@ extension ZooKeeperClient {
         }
     }
 
+    /// The quorum ports that the ensemble's configuration names (`/zookeeper/config`, for a client without a chroot): those of
+    /// all members, of which the leader listens. Empty for a standalone server.
+    public func quorumServers() async throws(ZooKeeperError) -> [ZooKeeperAddress] {
+        QuorumMembers.parse(try await getData("/zookeeper/config").data)
+    }
+
     /// The names of a node's children, in no order.
     public func children(_ path: String) async throws(ZooKeeperError) -> [String] {
         guard case .children(let names, _) = try await perform(.getChildren(path)) else {

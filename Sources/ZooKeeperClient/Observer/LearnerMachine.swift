@@ -28,6 +28,7 @@ struct LearnerMachine {
     private var snapshot: SnapshotDecoder
     /// Where the leader says that the difference ends, or the zxid of the snapshot.
     private var syncTarget: Int64 = 0
+    private var isDifference = false
     /// Proposed while catching up, and not committed yet.
     private var proposed: [(transaction: Transaction, bytes: Int)] = []
     private var proposedBytes = 0
@@ -65,6 +66,8 @@ struct LearnerMachine {
     var progress: LearnerTiming.Progress {
         switch phase {
         case .authentication, .leaderInfo: .handshake
+        // All has come: a leader that does not say so lacks its quorum. To ask another one for a tree would cost more.
+        case .acknowledged where isDifference: .handshake
         case .live: .live
         case .syncKind, .snapshot, .catchingUp, .acknowledged, .failed: .sync
         }
@@ -171,6 +174,7 @@ struct LearnerMachine {
         switch packet.type {
         case QuorumPacketType.diff:
             phase = .catchingUp
+            isDifference = true
             waiting = [.syncing(.difference)]
         case QuorumPacketType.snapshot:
             guard syncTarget >= lastZxid else { throw .behind("its snapshot is of \(syncTarget.asZxid)") }

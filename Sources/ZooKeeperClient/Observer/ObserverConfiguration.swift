@@ -19,9 +19,10 @@ public struct ObserverConfiguration: Sendable {
     public var credentials: QuorumCredentials?
     /// For TCP, for each server.
     public var connectTimeout: Duration = .seconds(3)
-    /// Until the leader has announced its epoch: a leader that waits for its quorum, or is frozen, does not.
-    public var handshakeTimeout: Duration = .seconds(10)
-    /// Then until `.upToDate`: no byte for this long ends the connection.
+    /// Until the leader has announced its epoch, and between the end of a difference and `.upToDate`: a leader that waits for
+    /// its quorum, or is frozen, says neither, and another one may lead meanwhile.
+    public var handshakeTimeout: Duration = .seconds(5)
+    /// Else until `.upToDate`: no byte for this long ends the connection.
     public var syncTimeout: Duration = .seconds(60)
     /// After `.upToDate`: the same. A leader pings twice a tick.
     public var silenceTimeout: Duration = .seconds(15)

@@ -54,6 +54,8 @@ struct ExportedLine: Codable {
         var path: String?
         var data: String?
         var dataBase64: Data?
+        var before: String?
+        var beforeBase64: Data?
         var zxid: Int64?
         var index: Int32?
         var tsMs: Int64?
@@ -62,6 +64,8 @@ struct ExportedLine: Codable {
         var session: Int64?
         var snapshot: String?
         var onlyFor: String?
+        /// Zxid and index.
+        var placed: [Int64]?
         var reason: UInt8?
         var paths: [String]?
         var exclude: [String]?
@@ -137,6 +141,10 @@ extension ExportedLine.Record {
             data = String(validating: bytes, as: UTF8.self)
             if data == nil { dataBase64 = Data(bytes) }
         }
+        if let bytes = change.before {
+            before = String(validating: bytes, as: UTF8.self)
+            if before == nil { beforeBase64 = Data(bytes) }
+        }
         zxid = change.zxid.value
         index = change.index
         tsMs = change.timestamp
@@ -150,6 +158,7 @@ extension ExportedLine.Record {
         session = change.session
         snapshot = change.snapshot.text
         onlyFor = change.onlyFor
+        placed = change.placed.map { [$0.zxid.value, $0.index] }
     }
 
     /// Type and payload. Throws `ImportError` for what no record is.
@@ -188,6 +197,9 @@ extension ExportedLine.Record {
             let index, let tsMs, let capturedMs,
             let mark = [SnapshotMark.live, .snapshot, .last].first(where: { $0.text == snapshot })
         else { throw ImportError("a change has op, path, zxid, index, ts_ms, captured_ms and snapshot") }
+        guard placed.map({ $0.count == 2 }) ?? true else {
+            throw ImportError("'placed' of a change is zxid and index")
+        }
         return Change(
             operation: operation, path: path, data: data.map { Array($0.utf8) } ?? dataBase64.map(Array.init),
             zxid: Zxid(zxid), index: index, timestamp: tsMs, captured: capturedMs,
@@ -196,7 +208,9 @@ extension ExportedLine.Record {
                     czxid: Zxid($0.czxid), mzxid: Zxid($0.mzxid), pzxid: Zxid($0.pzxid), ctime: $0.ctime,
                     mtime: $0.mtime, version: $0.version, cversion: $0.cversion, aversion: $0.aversion,
                     ephemeralOwner: $0.ephemeralOwner, numChildren: $0.numChildren)
-            }, session: session, snapshot: mark, onlyFor: onlyFor)
+            }, session: session, snapshot: mark, onlyFor: onlyFor,
+            before: before.map { Array($0.utf8) } ?? beforeBase64.map(Array.init),
+            placed: placed.map { CommitOrder(zxid: Zxid($0[0]), index: $0[1]) })
     }
 }
 

@@ -60,9 +60,7 @@ enum LogPosition: ExpressibleByArgument, Equatable {
 
     /// Batches before which no server had shown a transaction so late are passed over by their headers alone.
     private static func offset(_ directory: FilePath, from zxid: Zxid) throws(LogError) -> Int64 {
-        let start = try LogDirectory.offset(
-            directory, atOrAbove: zxid.value,
-            of: { position in (try? CapturePosition(decoding: position))?.seen.value })
+        let start = try LogInspection.batch(directory, of: zxid)
         var reader = try LogReader(directory, from: start)
         while let batch = try reader.next() {
             var found: Int64?

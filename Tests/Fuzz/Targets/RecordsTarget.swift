@@ -16,7 +16,10 @@ func fuzzRecords(_ input: inout FuzzInput, _ directory: FilePath) throws(FuzzFai
     case 1: try snapshot(bytes)
     case 2:
         guard let position = try? CapturePosition(decoding: bytes) else { return }
-        try FuzzFailure.unless(bytes.starts(with: position.bytes), "a position is written as it was read")
+        try FuzzFailure.unless(
+            (try? CapturePosition(decoding: position.bytes)) == position,
+            "a position is read as it was written")
+        _ = position.order.next(notBefore: position.settled)
     case 3:
         if mode & 128 != 0, bytes.count > 4 {
             setChecksum(of: 0..<bytes.count - 4, at: bytes.count - 4, &bytes)
@@ -52,7 +55,8 @@ private func change(_ bytes: [UInt8]) throws(FuzzFailure) {
     let json = ChangeEnvelope.json(of: change, offset: 0, source: "fuzz")
     try FuzzFailure.unless(!json.contains(0x0A), "a change is one line")
     _ = change.stat?.isEphemeral
-    var known = KnownState()
+    _ = change.order
+    var known = KnownState(keepsData: true)
     known.apply(change)
 }
 
@@ -65,7 +69,7 @@ private func snapshot(_ bytes: [UInt8]) throws(FuzzFailure) {
 }
 
 private func knownState(_ bytes: [UInt8], _ directory: FilePath) throws(FuzzFailure) {
-    let store = KnownStateStore(directory: directory, logID: "log")
+    let store = KnownStateStore(directory: directory, logID: "log", keepsData: true)
     guard let state = store.decode(bytes, offset: 7) else { return }
     let again = store.decode(store.encode(state, offset: 7), offset: 7)
     try FuzzFailure.unless(again == state, "a known state is written as it was read")

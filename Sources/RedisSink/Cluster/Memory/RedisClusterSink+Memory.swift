@@ -72,7 +72,7 @@ extension RedisClusterSink {
         let state = try await read(batch)
         let plan = ClusterMemoryPlan(
             batch.changes, excluding: excluded, state,
-            encoder: CommandEncoder(trim: nil, usesServerIDs: false))
+            encoder: CommandEncoder())
         if let bound = configuration.maxRemembered, let stock {
             let after = stock.growth + plan.growth
             let isMore = plan.growth.paths > 0 || plan.growth.things > 0

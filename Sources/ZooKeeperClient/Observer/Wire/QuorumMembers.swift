@@ -2,6 +2,8 @@ internal import NIOCore
 
 /// The quorum ports that a configuration of the ensemble names, as NEWLEADER and `/zookeeper/config` carry it: lines
 /// of `server.N=host:quorum:election[:role][;…]`, where 3.6 and later allow several addresses with `|` between them.
+///
+/// An address that means every address of the host that wrote it (`0.0.0.0`) would mean ourselves here, and is left out.
 enum QuorumMembers {
     /// An ensemble has a handful; what claims more is not taken.
     private static let limit = 256
@@ -30,7 +32,9 @@ enum QuorumMembers {
             rest = rest[host.endIndex...]
         }
         let ports = rest.split(separator: ":")
-        guard !host.isEmpty, let first = ports.first, let port = UInt16(first), port > 0 else { return nil }
+        guard !host.isEmpty, host != "0.0.0.0", host != "::", let first = ports.first,
+            let port = UInt16(first), port > 0
+        else { return nil }
         return ZooKeeperAddress(host: String(host), port: Int(port))
     }
 }
