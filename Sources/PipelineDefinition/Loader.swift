@@ -71,6 +71,7 @@ struct DefinitionReader {
         result.tests = TestReader(context: context, sinks: sinks).read(root)
         RoutingChecks(
             context: context, stages: stages, sinks: sinks, paths: source?.paths ?? [],
+            excluded: source?.exclude ?? [],
             isObserved: source.map { $0.capture == .observer }
         ).run()
         guard let name, let source, !context.hasErrors else { return }

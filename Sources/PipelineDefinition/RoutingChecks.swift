@@ -9,6 +9,8 @@ struct RoutingChecks {
     let sinks: [ReadSink]
     /// The captured subtrees; empty where they are not known.
     let paths: [String]
+    /// What the source leaves out.
+    let excluded: [PathPattern]
     /// Whether every transaction is captured, and by nothing else; `nil` where it is not known.
     let isObserved: Bool?
 

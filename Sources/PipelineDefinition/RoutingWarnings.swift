@@ -33,6 +33,19 @@ extension RoutingChecks {
                     "the first rule that matches decides: move this one before it, or give that one 'continue: true'"
             )
         }
+        let exclude = rules[index].exclude.first { $0.value.covers(match.value) }
+        if let exclude {
+            context.warning(
+                match.position,
+                "this rule matches nothing: its exclude (\(exclude.value.text)) leaves out all that it matches"
+            )
+        }
+        if let exclude = excluded.first(where: { $0.covers(match.value) }) {
+            context.warning(
+                match.position,
+                "this rule matches nothing: source.zookeeper.exclude (\(exclude.text)) leaves out all that it matches"
+            )
+        }
         let segments = pattern.dropFirst().split(separator: "/")
         let fixed = segments.prefix { !$0.contains("*") && !$0.contains("{") }
         let prefix = "/" + fixed.joined(separator: "/")

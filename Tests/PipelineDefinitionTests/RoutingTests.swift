@@ -137,6 +137,17 @@ import Testing
         #expect(found("/a/**", "/a/b", ", exclude: [/a/b]") == [])
     }
 
+    @Test func aRuleThatItsExcludeLeavesNothingIsAWarning() {
+        func found(_ exclude: String) -> [String] {
+            rules("  - {match: \"/a/{x}/{y}\", exclude: [\"\(exclude)\"]}", sinks: stream)
+        }
+        #expect(
+            found("/a/**") == [
+                "5:13 warning: this rule matches nothing: its exclude (/a/**) leaves out all that it matches"
+            ])
+        #expect(found("/a/*/b") == [])
+    }
+
     @Test func oneKeyOfTwoTypesIsAnError() {
         let key = "redis: \"redis://h\", key: \"k:{x}\""
         func found(_ first: String, _ second: String, to: String = "") -> [String] {

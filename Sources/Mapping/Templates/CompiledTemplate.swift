@@ -196,6 +196,7 @@ final class CompiledTemplate: Sendable {
                     bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: $0[range]))
                 }
             case .capture(let index):
+                guard input.captures.indices.contains(index) else { throw .missing("a capture is missing") }
                 bytes.append(copying: input.captures[index])
             case .path:
                 bytes.append(copying: input.change.path)
