@@ -46,14 +46,15 @@ final class StreamGuard {
     /// Compares the last ID of each stream that this run has not written yet with its checkpoint.
     ///
     /// Returns the streams that are ahead of it by entries of our form, each with the highest generation there: they
-    /// have to be written with a higher one. IDs made of zxids have none to raise: what is refused is looked for when it is.
+    /// have to be written with a higher one. IDs made of zxids have none to raise: what the stream has must be in the log, too.
     /// Throws `PipelineError.failed` where somebody else has written a stream, or a change has no place to make an ID of.
     func check(
         _ batch: MappedBatch, _ context: SinkContext, _ reader: some KeyReader,
         basis: (Bytes) -> Checkpoint
     ) async throws -> [(stream: Bytes, generation: UInt16)] {
-        guard numbering != .auto else { return [] }
-        if numbering == .zxid, !batch.isReplay { try checkOrder(of: batch) }
+        // Replayed letters take whatever ID is free.
+        guard numbering == .offset || numbering == .zxid && !batch.isReplay else { return [] }
+        if numbering == .zxid { try checkOrder(of: batch) }
         let fresh = newStreams(in: batch)
         guard !fresh.isEmpty else { return [] }
         if verified.count > StreamGuard.rememberedStreams {
@@ -69,7 +70,7 @@ final class StreamGuard {
             existing.insert(first.key)
             let stored = basis(first.key)
             if numbering == .zxid {
-                if !batch.isReplay { try await checkLast(last, info, first, batch, stored, context) }
+                try await checkLast(last, info, first, batch, stored, context)
                 continue
             }
             let nextNew = StreamID(

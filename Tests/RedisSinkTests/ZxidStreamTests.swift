@@ -14,21 +14,17 @@ import Testing
     /// Without its checkpoint an entry is known by its ID alone, and none is written twice.
     @Test func aLostCheckpointDoublesNothing() async throws {
         let redis = try await RedisServer.start()
-        let first = try makeSink(redis)
-        _ = try await first.start(observed())
-        #expect(try await first.deliver(batch(0..<6)).refused.isEmpty)
-        await first.close()
+        try await fill(redis, 6)
         #expect(
             try redis.cli("XRANGE", "stream", "-", "+", "COUNT", "3").split(separator: "\n").filter {
                 $0.contains("-")
             } == ["1000-0", "1000-1024", "1001-0"])
-        try redis.cli("DEL", "millrace:p:s")
-        let second = try makeSink(redis)
-        _ = try await second.start(observed())
-        #expect(try await second.deliver(batch(0..<9)).refused.isEmpty)
+        let sink = try makeSink(redis)
+        _ = try await sink.start(observed())
+        #expect(try await sink.deliver(batch(0..<9)).refused.isEmpty)
         #expect(try redis.cli("XLEN", "stream") == "9")
         // The same where the older ones have been trimmed away meanwhile.
-        await second.close()
+        await sink.close()
         try redis.cli("DEL", "millrace:p:s")
         try redis.cli("XTRIM", "stream", "MAXLEN", "2")
         let third = try makeSink(redis)
@@ -82,18 +78,14 @@ import Testing
     /// The ensemble was restored from a backup: the same zxids are other transactions.
     @Test func anotherHistoryIsNotTakenForThisOne() async throws {
         let redis = try await RedisServer.start()
-        let first = try makeSink(redis)
-        _ = try await first.start(observed())
-        #expect(try await first.deliver(batch(0..<20)).refused.isEmpty)
-        await first.close()
-        try redis.cli("DEL", "millrace:p:s")
-        let second = try makeSink(redis)
+        try await fill(redis, 20)
+        let sink = try makeSink(redis)
         var context = observed()
         context.lookup = ObservedChanges { ZxidStreamTests.change($0, path: "/other") }
-        _ = try await second.start(context)
-        await #expect(throws: PipelineError.self) { try await second.deliver(batch(10..<20, path: "/other")) }
+        _ = try await sink.start(context)
+        await #expect(throws: PipelineError.self) { try await sink.deliver(batch(10..<20, path: "/other")) }
         #expect(try redis.cli("HMGET", "millrace:p:s", "p", "c") == "0\n0")
-        await second.close()
+        await sink.close()
         await redis.stop()
     }
 
@@ -101,13 +93,9 @@ import Testing
     /// dead letter, and no reason to stop.
     @Test func aLaterLogOfTheSameEnsembleGoesOn() async throws {
         let redis = try await RedisServer.start()
-        let first = try makeSink(redis)
-        _ = try await first.start(observed())
-        #expect(try await first.deliver(batch(0..<20)).refused.isEmpty)
-        await first.close()
-        try redis.cli("DEL", "millrace:p:s")
+        try await fill(redis, 20)
         try redis.cli("XDEL", "stream", "1007-1024")
-        let second = try makeSink(redis)
+        let sink = try makeSink(redis)
         // Three nodes told by a snapshot at 1005, then what followed.
         let log: @Sendable (Int64) -> Change = { offset in
             guard offset < 3 else { return ZxidStreamTests.change(offset + 9) }
@@ -118,30 +106,26 @@ import Testing
         }
         var context = observed()
         context.lookup = ObservedChanges(log)
-        _ = try await second.start(context)
-        let refused = try await second.deliver(batch(0..<21, of: log)).refused
+        _ = try await sink.start(context)
+        let refused = try await sink.deliver(batch(0..<21, of: log)).refused
         #expect(refused.map(\.offset) == [6])
         #expect(try redis.cli("XLEN", "stream") == "29")
-        await second.close()
+        await sink.close()
         await redis.stop()
     }
 
     /// What a stream has and the log has not captured yet is waited for.
     @Test func aLogThatLagsIsWaitedFor() async throws {
         let redis = try await RedisServer.start()
-        let first = try makeSink(redis)
-        _ = try await first.start(observed())
-        #expect(try await first.deliver(batch(0..<20)).refused.isEmpty)
-        await first.close()
-        try redis.cli("DEL", "millrace:p:s")
-        let second = try makeSink(redis, patience: .seconds(10))
+        try await fill(redis, 20)
+        let sink = try makeSink(redis, patience: .seconds(10))
         var context = observed()
         let begin = ContinuousClock.now
         context.lookup = LaggingChanges(until: begin + .seconds(1), ZxidStreamTests.log)
-        _ = try await second.start(context)
-        #expect(try await second.deliver(batch(0..<4)).refused.isEmpty)
+        _ = try await sink.start(context)
+        #expect(try await sink.deliver(batch(0..<4)).refused.isEmpty)
         #expect(try redis.cli("XLEN", "stream") == "20")
-        await second.close()
+        await sink.close()
         await redis.stop()
     }
 
@@ -196,6 +180,15 @@ import Testing
                 ])
         await sink.close()
         await redis.stop()
+    }
+
+    /// Delivers so many changes, and loses the checkpoint.
+    private func fill(_ redis: RedisServer, _ count: Int64) async throws {
+        let sink = try makeSink(redis)
+        _ = try await sink.start(observed())
+        #expect(try await sink.deliver(batch(0..<count)).refused.isEmpty)
+        await sink.close()
+        try redis.cli("DEL", "millrace:p:s")
     }
 
     private func makeSink(
