@@ -71,10 +71,14 @@ public protocol ChangeLookup: Sendable {
     /// The first change at this offset or behind it; `nil` where there is none.
     func change(atOrBehind offset: Int64) async throws -> Change?
 
-    /// The first change of this zxid, in the order of an observer, that is wanted; `nil` where there is none.
-    func change(
-        of zxid: Zxid, where isWanted: @Sendable (_ change: Change, _ generation: UInt16) -> Bool
-    ) async throws -> Change?
+    /// Whether the log has, at this offset or behind it, a change of this zxid, in the order of an observer, that is wanted.
+    ///
+    /// - Parameter isWanted: gets the change, the generation of its batch, and what the sink writes of it today.
+    func hasChange(
+        of zxid: Zxid, atOrBehind offset: Int64,
+        where isWanted:
+            @Sendable (_ change: Change, _ generation: UInt16, _ writes: () -> [SinkWrite]) -> Bool
+    ) async throws -> Bool
 }
 
 /// What a sink needs to know of the pipeline when it starts.

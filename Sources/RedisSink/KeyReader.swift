@@ -7,10 +7,24 @@ protocol KeyReader: Sendable {
     func ask(_ questions: [KeyQuestion]) async throws -> [[RESPValue]]
 }
 
+extension KeyReader {
+    /// As `ask`, of any number of questions.
+    func askInParts(_ questions: [KeyQuestion]) async throws -> [[RESPValue]] {
+        var replies: [[RESPValue]] = []
+        for start in stride(from: 0, to: questions.count, by: KeyQuestion.part) {
+            replies += try await ask(Array(questions[start..<min(start + KeyQuestion.part, questions.count)]))
+        }
+        return replies
+    }
+}
+
 /// Commands that read one key.
 struct KeyQuestion {
     var key: Bytes
     var commands = RedisCommandBatch()
+
+    /// Questions that are asked at once: an answer may hold large entries.
+    static let part = 64
 
     static func streamInfo(_ key: Bytes) -> KeyQuestion {
         var question = KeyQuestion(key: key)

@@ -25,11 +25,22 @@ extension StreamGuard {
         }
         var real = errors
         for entry in entries { real[entry.change] = nil }
-        let replies = try await reader.ask(entries.map(\.question))
-        for (entry, replies) in zip(entries, replies) {
-            for reply in replies { try reply.checkForTrouble() }
-            if try await !isExplained(entry, replies, batch, basis, context) {
-                real[entry.change] = errors[entry.change]
+        while !entries.isEmpty {
+            let part = entries.prefix(KeyQuestion.part)
+            entries.removeFirst(part.count)
+            var infos: [Bytes: RESPValue] = [:]
+            let keys = Array(Set(part.map(\.key)))
+            for (key, replies) in zip(keys, try await reader.askInParts(keys.map { .streamInfo($0) })) {
+                for reply in replies { try reply.checkForTrouble() }
+                infos[key] = replies.first
+            }
+            for (entry, replies) in zip(part, try await reader.askInParts(part.map(\.question))) {
+                for reply in replies { try reply.checkForTrouble() }
+                let found = replies.first?.array?.first?.array?.last
+                let change = batch.changes[entry.change]
+                if try await !isExplained(entry, change, found, infos[entry.key], basis, context) {
+                    real[entry.change] = errors[entry.change]
+                }
             }
         }
         return real
@@ -44,19 +55,18 @@ extension StreamGuard {
         var question: KeyQuestion {
             var question = KeyQuestion(key: key)
             question.addEntry(id)
-            question.addStreamInfo()
             return question
         }
     }
 
     /// Whether nothing is missing though the entry was refused.
+    ///
+    /// - Parameter found: the fields of the entry that has its ID.
     private func isExplained(
-        _ entry: Refused, _ replies: [RESPValue], _ batch: MappedBatch, _ basis: Basis, _ context: SinkContext
+        _ entry: Refused, _ change: MappedChange, _ found: RESPValue?, _ info: RESPValue?, _ basis: Basis,
+        _ context: SinkContext
     ) async throws -> Bool {
-        let change = batch.changes[entry.change]
         let wasSent = change.offset < basis.resendBelow
-        let found = replies.first?.array?.first?.array?.last
-        let info = replies.last
         // max-deleted-entry-id tells of XDEL only.
         let last = info.flatMap { StreamID(lastOf: $0) } ?? entry.id
         let first = info?.field("first-entry")?.array?.first?.string.flatMap { StreamID($0) }
@@ -68,11 +78,25 @@ extension StreamGuard {
         }
         // The ID is as old as the transaction: an earlier log may have written it, or one of another history.
         if let found, entry.fields.tellsTheSame(as: found) { return true }
-        guard let info, try await isOurs(last, info, entry.key, change, context) else {
-            throw foreign(entry.key, last)
+        let origin =
+            if let info { try await origin(of: last, info, entry.key, change, context) } else {
+                Origin.foreign
+            }
+        if origin == .foreign { throw foreign(entry.key, last) }
+        // Of a log that began at another time: what its snapshot tells was told when it came, or is told once more.
+        if change.change.placed != nil {
+            if !isTrimmed || !wasSent { try await tellAgain(context) }
+            return true
         }
-        // Of a log that began later: what its snapshot tells, the stream was told when it came.
-        return isTrimmed || change.change.placed != nil && !wasSent
+        if isTrimmed, !wasSent, origin == .likelyOurs { try await tellAgain(context) }
+        return isTrimmed
+    }
+
+    /// Every live node follows, behind all that is there: nothing of the present state depends on what was refused.
+    private func tellAgain(_ context: SinkContext) async throws {
+        guard !hasAskedForAll else { return }
+        try await context.repeatSnapshot()
+        hasAskedForAll = true
     }
 
     // MARK: Streams numbered by zxids
@@ -105,96 +129,97 @@ extension StreamGuard {
                 }
         }
         if isSentAgain {
-            owned[first.key] = last
-        } else if try await !isOurs(last, info, first.key, change, context) {
+            known[first.key] = (last, .ours)
+        } else if try await origin(of: last, info, first.key, change, context) == .foreign {
             throw foreign(first.key, last)
         }
     }
 
+    /// Whose the last entry of a stream is.
+    enum Origin {
+        case ours
+        /// It has no transaction that could be compared: a snapshot told it, or it is a dead letter that was replayed.
+        case likelyOurs
+        case foreign
+    }
+
     /// Whether the last entry of a stream is one that the log has, too.
     ///
-    /// What the log has not captured yet is waited for, for as long as `lagPatience`.
+    /// What the log has not captured yet is waited for, as long as it goes on within `lagPatience`.
     ///
-    /// - Parameter change: one that writes the stream, and shows which fields a rule has replaced.
-    private func isOurs(
-        _ last: StreamID, _ info: RESPValue, _ key: Bytes, _ change: MappedChange, _ context: SinkContext
-    ) async throws -> Bool {
-        if owned[key] == last { return true }
+    /// - Parameter change: one that is not behind that entry.
+    private func origin(
+        of last: StreamID, _ info: RESPValue, _ key: Bytes, _ change: MappedChange, _ context: SinkContext
+    ) async throws -> Origin {
+        if let known = known[key], known.last == last { return known.origin }
         let entry = info.field("last-entry")?.array
-        let id = entry?.first?.string.flatMap { StreamID($0) } ?? last
-        let fields = entry?.last
-        let deadline = ContinuousClock.now + lagPatience
-        while try await !holds(id, fields, key, change, context) {
-            let newest = try await context.lookup.change(atOrBehind: context.endOffset - 1)?.order
-            guard UInt64(bitPattern: newest?.zxid.value ?? 0) < last.high, .now < deadline else {
-                return false
+        // Where that has been deleted, its ID has to do.
+        let fields = entry?.first?.string == last.text ? entry?.last : nil
+        var end = context.endOffset
+        var deadline = ContinuousClock.now + lagPatience
+        while true {
+            let newest =
+                try await context.lookup.change(atOrBehind: context.endOffset - 1)?.order?.zxid ?? .none
+            let isCaptured = UInt64(bitPattern: newest.value) >= last.high
+            if last.isPlaced || fields?.field("replayed_offset") != nil {
+                // Snapshots of two logs need not be alike, and a letter has the next free ID.
+                if isCaptured { return remember(last, .likelyOurs, key) }
+            } else if try await logHas(last, fields, key, from: change.offset, context) {
+                return remember(last, .ours, key)
             }
+            if context.endOffset != end {
+                end = context.endOffset
+                deadline = .now + lagPatience
+            }
+            guard !isCaptured, .now < deadline else { return .foreign }
             context.trouble.met("the log has not captured what the stream has already, up to \(last.text)")
             try await Task.sleep(for: .milliseconds(200))
         }
-        owned[key] = last
-        return true
     }
 
-    private func holds(
-        _ id: StreamID, _ fields: RESPValue?, _ key: Bytes, _ change: MappedChange, _ context: SinkContext
+    private func remember(_ last: StreamID, _ origin: Origin, _ key: Bytes) -> Origin {
+        known[key] = (last, origin)
+        return origin
+    }
+
+    private func logHas(
+        _ id: StreamID, _ fields: RESPValue?, _ key: Bytes, from offset: Int64, _ context: SinkContext
     ) async throws -> Bool {
         guard let zxid = Int64(exactly: id.high) else { return false }
-        let isReplayed = fields?.field("replayed_offset") != nil
-        // Dead letters that were replayed into an empty stream.
-        if zxid == 0 { return isReplayed }
-        // Snapshots of two logs need not be alike, and a letter has the next free ID.
-        if id.isPlaced || isReplayed {
-            let newest = try await context.lookup.change(atOrBehind: context.endOffset - 1)?.order
-            return (newest?.zxid.value ?? 0) >= zxid
-        }
-        let facts = change.facts(in: key)
-        return try await context.lookup.change(of: Zxid(zxid)) { change, generation in
+        return try await context.lookup.hasChange(of: Zxid(zxid), atOrBehind: offset) {
+            change, generation, writes in
             guard StreamID(zxidOf: change, generation: generation, index: 0).isOfSameChange(as: id) else {
                 return false
             }
             guard let fields else { return true }
-            return facts.allSatisfy { fields.field($0)?.string == change.fact($0) }
-        } != nil
+            // As it is, or as the rules make it: they may have changed, or replace what tells it apart.
+            return change.isTold(by: fields)
+                || writes().contains { write in
+                    if case .streamAdd(key, let made) = write { made.tellsTheSame(as: fields) } else { false }
+                }
+        }
     }
 }
+
+/// What tells a change from another one of the same ID, as a stream's entry has it.
+private let facts = ["op", "path", "version", "ts_ms"]
 
 extension Change {
-    /// What tells a change from another one of the same ID, as a stream's entry has it.
-    static let facts = ["op", "path", "ts_ms"]
-
-    func fact(_ name: String) -> String {
-        switch name {
-        case "op": operation.letter
-        case "path": path
-        default: "\(timestamp)"
-        }
-    }
-}
-
-extension MappedChange {
-    /// Those of the facts that stand in its entry for a stream, where no rule has replaced them.
-    fileprivate func facts(in stream: Bytes) -> [String] {
-        for case .streamAdd(stream, let fields) in writes {
-            return Change.facts.filter { name in
-                fields.value(of: name).map { String(decoding: $0, as: UTF8.self) } == change.fact(name)
-            }
-        }
-        return []
+    fileprivate func isTold(by entry: RESPValue) -> Bool {
+        let values = [operation.letter, path, "\(version)", "\(timestamp)"]
+        return zip(facts, values).allSatisfy { entry.field($0)?.string == $1 }
     }
 }
 
 extension FieldList {
     /// Whether an entry of a stream tells of the same change.
     fileprivate func tellsTheSame(as entry: RESPValue) -> Bool {
-        guard entry.field("replayed_offset") == nil else { return false }
-        return Change.facts.allSatisfy { name in
-            entry.field(name)?.string == value(of: name).map { String(decoding: $0, as: UTF8.self) }
-        }
-    }
-
-    fileprivate func value(of name: String) -> Bytes? {
-        fields.first { $0.name.elementsEqual(name.utf8) }?.value
+        let fields = fields
+        return entry.field("replayed_offset") == nil
+            && facts.allSatisfy { name in
+                let value = fields.first { $0.name.elementsEqual(name.utf8) }?.value
+                return entry.field(name)?.string == value.map { String(decoding: $0, as: UTF8.self) }
+            }
     }
 }
 

@@ -21,8 +21,10 @@ final class StreamGuard {
     /// Of these the ones that exist.
     private(set) var existing: Set<Bytes> = []
     private var minimum: (id: StreamID?, until: ContinuousClock.Instant)?
-    /// Numbered by zxids: the last entry of each stream that the log is known to have.
-    var owned: [Bytes: StreamID] = [:]
+    /// Numbered by zxids: the last entry of each stream that was compared with the log, and what came of it.
+    var known: [Bytes: (last: StreamID, origin: Origin)] = [:]
+    /// Every live node has been asked for, behind what was refused.
+    var hasAskedForAll = false
 
     /// More streams than this are compared again rather than remembered.
     private static let rememberedStreams = 100_000
@@ -39,7 +41,8 @@ final class StreamGuard {
     func forget() {
         verified = []
         existing = []
-        owned = [:]
+        known = [:]
+        hasAskedForAll = false
         placements = nil
     }
 
@@ -60,11 +63,11 @@ final class StreamGuard {
         if verified.count > StreamGuard.rememberedStreams {
             verified = []
             existing = []
-            owned = [:]
+            known = [:]
         }
         var ahead: [(stream: Bytes, generation: UInt16)] = []
         let questions = fresh.map { KeyQuestion.streamInfo($0.key) }
-        for (first, replies) in zip(fresh, try await reader.ask(questions)) {
+        for (first, replies) in zip(fresh, try await reader.askInParts(questions)) {
             for reply in replies { try reply.checkForTrouble() }
             guard let info = replies.first, let last = StreamID(lastOf: info) else { continue }
             existing.insert(first.key)
@@ -139,9 +142,11 @@ final class StreamGuard {
     private func lowestID(from offset: Int64, _ context: SinkContext) async throws -> StreamID? {
         let generation = context.generation(of: offset)
         guard numbering == .zxid else { return StreamID(generation: generation, offset: offset, index: 0) }
-        guard let change = try await context.lookup.change(atOrBehind: offset), change.order != nil else {
-            return nil
-        }
+        // What is above the newest is of another ensemble, whose zxids were higher.
+        guard let change = try await context.lookup.change(atOrBehind: offset), let order = change.order,
+            let newest = try await context.lookup.change(atOrBehind: context.endOffset - 1)?.order,
+            order <= newest
+        else { return nil }
         return StreamID(zxidOf: change, generation: generation, index: 0)
     }
 

@@ -310,7 +310,9 @@ actor ObserverCapture {
             case .snapshotEnd: logIsInSnapshot = false
             case .change(let change):
                 if logIsInSnapshot, bytes >= ObserverCapture.batchBytes {
+                    // The rest of the position is reached at the end.
                     handed.order = position.order
+                    handed.seen = position.seen
                     await ingest.append(CaptureBatch(entries: batch.entries, position: handed))
                     batch.entries = []
                     bytes = 0

@@ -40,5 +40,7 @@ import Testing
 
 private struct NoChanges: ChangeLookup {
     func change(atOrBehind offset: Int64) -> Change? { nil }
-    func change(of zxid: Zxid, where isWanted: (Change, UInt16) -> Bool) -> Change? { nil }
+    func hasChange(
+        of zxid: Zxid, atOrBehind offset: Int64, where isWanted: (Change, UInt16, () -> [SinkWrite]) -> Bool
+    ) -> Bool { false }
 }

@@ -70,9 +70,12 @@ final class ClusterDriver: LoadedDriver {
             isStream
                 ? .streamAdd(
                     key: Bytes(ClusterDriver.stream(offset).utf8),
-                    fields: [
-                        Field(name: "ts_ms", value: value), Field(name: "n", value: value),
-                    ])
+                    fields: FieldList(
+                        [
+                            ("op", "u"), ("path", "/a"), ("version", "-1"), ("ts_ms", "\(offset)"),
+                            ("n", "\(offset)"),
+                        ]
+                        .map { Field(name: $0.0, value: Bytes($0.1.utf8)) }))
                 : .setString(key: Bytes(ClusterDriver.key(offset).utf8), value: value))
     }
 

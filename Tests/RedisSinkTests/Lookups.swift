@@ -1,10 +1,13 @@
 import ChangeModel
 import Engine
+import Mapping
 
 /// For a sink that never looks a change up.
 struct NoChanges: ChangeLookup {
     func change(atOrBehind offset: Int64) -> Change? { nil }
-    func change(of zxid: Zxid, where isWanted: (Change, UInt16) -> Bool) -> Change? { nil }
+    func hasChange(
+        of zxid: Zxid, atOrBehind offset: Int64, where isWanted: (Change, UInt16, () -> [SinkWrite]) -> Bool
+    ) -> Bool { false }
 }
 
 /// A log of changes that a function of the offset gives; their order ascends.
@@ -21,16 +24,18 @@ struct ObservedChanges: ChangeLookup {
 
     func change(atOrBehind offset: Int64) -> Change? { offset < count ? make(max(offset, 0)) : nil }
 
-    func change(of zxid: Zxid, where isWanted: (Change, UInt16) -> Bool) -> Change? {
-        var (low, high) = (Int64(0), count)
+    func hasChange(
+        of zxid: Zxid, atOrBehind offset: Int64, where isWanted: (Change, UInt16, () -> [SinkWrite]) -> Bool
+    ) -> Bool {
+        var (low, high) = (max(offset, 0), count)
         while low < high {
             let middle = (low + high) / 2
             if (make(middle).order?.zxid ?? .none) < zxid { low = middle + 1 } else { high = middle }
         }
         while low < count, make(low).order?.zxid == zxid {
-            if isWanted(make(low), generation) { return make(low) }
+            if isWanted(make(low), generation, { [] }) { return true }
             low += 1
         }
-        return nil
+        return false
     }
 }

@@ -14,22 +14,20 @@ import Testing
     /// Without its checkpoint an entry is known by its ID alone, and none is written twice.
     @Test func aLostCheckpointDoublesNothing() async throws {
         let redis = try await RedisServer.start()
-        try await fill(redis, 6)
+        try await fill(redis, 200)
         #expect(
-            try redis.cli("XRANGE", "stream", "-", "+", "COUNT", "3").split(separator: "\n").filter {
-                $0.contains("-")
-            } == ["1000-0", "1000-1024", "1001-0"])
+            try ids(redis).prefix(3) == ["1000-0", "1000-1024", "1001-0"])
         let sink = try makeSink(redis)
         _ = try await sink.start(observed())
-        #expect(try await sink.deliver(batch(0..<9)).refused.isEmpty)
-        #expect(try redis.cli("XLEN", "stream") == "9")
+        #expect(try await sink.deliver(batch(0..<210)).refused.isEmpty)
+        #expect(try redis.cli("XLEN", "stream") == "210")
         // The same where the older ones have been trimmed away meanwhile.
         await sink.close()
         try redis.cli("DEL", "millrace:p:s")
         try redis.cli("XTRIM", "stream", "MAXLEN", "2")
         let third = try makeSink(redis)
         _ = try await third.start(observed())
-        #expect(try await third.deliver(batch(0..<11)).refused.isEmpty)
+        #expect(try await third.deliver(batch(0..<212)).refused.isEmpty)
         #expect(try redis.cli("XLEN", "stream") == "4")
         await third.close()
         await redis.stop()
@@ -106,10 +104,33 @@ import Testing
         }
         var context = observed()
         context.lookup = ObservedChanges(log)
+        let asked = Watermark(0)
+        context.repeatSnapshot = { asked.set(asked.value + 1) }
         _ = try await sink.start(context)
         let refused = try await sink.deliver(batch(0..<21, of: log)).refused
         #expect(refused.map(\.offset) == [6])
         #expect(try redis.cli("XLEN", "stream") == "29")
+        // Whatever the first log's snapshot lacked is told behind it.
+        #expect(asked.value == 1)
+        await sink.close()
+        await redis.stop()
+    }
+
+    /// `run --new-ensemble`: the log has the stream's entries, but not behind what is to be written.
+    @Test func anotherEnsembleInTheSameLogStopsTheSink() async throws {
+        let redis = try await RedisServer.start()
+        try await fill(redis, 20)
+        let log: @Sendable (Int64) -> Change = { offset in
+            var change = ZxidStreamTests.change(offset)
+            if offset >= 20 { change.zxid = Zxid(500 + offset / 2) }
+            return change
+        }
+        let sink = try makeSink(redis)
+        var context = observed()
+        context.lookup = ObservedChanges(count: 1000, log)
+        _ = try await sink.start(context)
+        await #expect(throws: PipelineError.self) { try await sink.deliver(batch(20..<25, of: log)) }
+        #expect(try redis.cli("XLEN", "stream") == "20")
         await sink.close()
         await redis.stop()
     }
@@ -138,7 +159,7 @@ import Testing
         batch.changes[2].change.session = nil
         let error = await #expect(throws: PipelineError.self) { try await sink.deliver(batch) }
         #expect(
-            error?.message.contains("the change at offset 2 (/a) was not captured by an observer") == true)
+            error?.message.contains("the change at offset 2 (/a/2) was not captured by an observer") == true)
         #expect(try redis.cli("EXISTS", "stream") == "0")
         await sink.close()
         await redis.stop()
@@ -174,12 +195,18 @@ import Testing
         replay.letters = [1]
         #expect(try await sink.deliver(replay).refused.isEmpty)
         #expect(
-            try redis.cli("XRANGE", "stream", "-", "+").split(separator: "\n").filter { $0.contains("-") }
+            try ids(redis)
                 == [
                     "0-1", "0-2", "1000-0", "1000-1024", "1000-1025",
                 ])
         await sink.close()
         await redis.stop()
+    }
+
+    private func ids(_ redis: RedisServer) throws -> [Substring] {
+        try redis.cli("XRANGE", "stream", "-", "+").split(separator: "\n").filter {
+            $0.contains("-") && !$0.hasPrefix("-")
+        }
     }
 
     /// Delivers so many changes, and loses the checkpoint.
@@ -214,8 +241,8 @@ import Testing
     /// Two changes a transaction.
     private static func change(_ offset: Int64, path: String = "/a") -> Change {
         Change(
-            operation: .update, path: path, data: [], zxid: Zxid(1000 + offset / 2), index: Int32(offset % 2),
-            timestamp: 1, session: 1)
+            operation: .update, path: "\(path)/\(offset)", data: [], zxid: Zxid(1000 + offset / 2),
+            index: Int32(offset % 2), timestamp: 5000 + offset, session: 1)
     }
 
     private func batch(_ offsets: Range<Int64>, path: String = "/a") -> MappedBatch {
@@ -226,7 +253,8 @@ import Testing
         let changes = offsets.map { offset in
             let change = log(offset)
             let fields = [
-                ("op", change.operation.letter), ("path", change.path), ("ts_ms", "1"), ("n", "\(offset)"),
+                ("op", change.operation.letter), ("path", change.path),
+                ("version", "\(change.version)"), ("ts_ms", "\(change.timestamp)"), ("n", "\(offset)"),
             ]
             return MappedChange(
                 change, offset: offset, generation: 0,
@@ -257,9 +285,10 @@ private struct LaggingChanges: ChangeLookup {
         try await visible.change(atOrBehind: offset)
     }
 
-    func change(
-        of zxid: Zxid, where isWanted: @Sendable (Change, UInt16) -> Bool
-    ) async throws -> Change? {
-        try await visible.change(of: zxid, where: isWanted)
+    func hasChange(
+        of zxid: Zxid, atOrBehind offset: Int64,
+        where isWanted: @Sendable (Change, UInt16, () -> [SinkWrite]) -> Bool
+    ) async throws -> Bool {
+        try await visible.hasChange(of: zxid, atOrBehind: offset, where: isWanted)
     }
 }

@@ -1,4 +1,5 @@
 import ChangeModel
+import Mapping
 import SegmentLog
 import SystemPackage
 
@@ -15,19 +16,21 @@ extension DeliveryFeed: ChangeLookup {
         return found
     }
 
-    func change(
-        of zxid: Zxid, where isWanted: @Sendable (Change, _ generation: UInt16) -> Bool
-    ) throws(PipelineError) -> Change? {
-        var found: Change?
+    func hasChange(
+        of zxid: Zxid, atOrBehind offset: Int64,
+        where isWanted: @Sendable (Change, _ generation: UInt16, _ writes: () -> [SinkWrite]) -> Bool
+    ) throws(PipelineError) -> Bool {
+        var isFound = false
         try forEachChange { directory throws(LogError) in
-            try LogInspection.batch(directory, of: zxid)
-        } _: { change, _, generation in
-            guard let order = change.order, order.zxid >= zxid else { return true }
+            // What lies before may be of another ensemble.
+            try max(offset, LogInspection.batch(directory, of: zxid))
+        } _: { change, position, generation in
+            guard position >= offset, let order = change.order, order.zxid >= zxid else { return true }
             guard order.zxid == zxid else { return false }
-            if isWanted(change, generation) { found = change }
-            return found == nil
+            isFound = isWanted(change, generation) { self.writes(of: change, at: position) }
+            return !isFound
         }
-        return found
+        return isFound
     }
 
     /// - Parameters:

@@ -215,6 +215,14 @@ actor DeliveryFeed {
         }
     }
 
+    /// What the sink writes of a change, whether or not it is its turn.
+    func writes(of change: Change, at offset: Int64) -> [SinkWrite] {
+        guard case .writes(let writes) = mapper.map(change, offset: offset, sink: sinkIndex) else {
+            return []
+        }
+        return selection.map { $0.prefixed(writes) } ?? writes
+    }
+
     /// Throws `PipelineError.unavailable` where what a rule needs is missing.
     private func map(
         _ change: consuming Change, _ offset: Int64, _ generation: UInt16, into stretch: inout Stretch
