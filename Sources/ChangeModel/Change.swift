@@ -149,7 +149,8 @@ public struct Change: Sendable, Hashable {
         self.placed = placed
     }
 
-    /// Its place in the order of the transactions, strictly ascending along the log; `nil` where it was captured by watches.
+    /// Its place in the order of the transactions, strictly ascending along the log of one ensemble; `nil` where it was captured
+    /// by watches.
     public var order: CommitOrder? {
         if let placed { return placed }
         guard session != nil, snapshot == .live else { return nil }

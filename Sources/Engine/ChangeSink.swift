@@ -141,6 +141,11 @@ public struct SinkContext: Sendable {
     /// The end of what may be delivered.
     public var endOffset: Int64 { end() }
 
+    /// The place of the last change that may be delivered; `nil` where it has none.
+    public func newestOrder() async throws -> CommitOrder? {
+        try await lookup.change(atOrBehind: endOffset - 1)?.order
+    }
+
     /// The last generation of the log.
     public var generation: UInt16 { generations.last?.number ?? 0 }
 

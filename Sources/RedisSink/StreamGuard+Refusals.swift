@@ -25,16 +25,15 @@ extension StreamGuard {
         }
         var real = errors
         for entry in entries { real[entry.change] = nil }
-        while !entries.isEmpty {
-            let part = entries.prefix(KeyQuestion.part)
-            entries.removeFirst(part.count)
+        for start in stride(from: 0, to: entries.count, by: KeyQuestion.part) {
+            let part = entries[start..<min(start + KeyQuestion.part, entries.count)]
             var infos: [Bytes: RESPValue] = [:]
             let keys = Array(Set(part.map(\.key)))
-            for (key, replies) in zip(keys, try await reader.askInParts(keys.map { .streamInfo($0) })) {
+            for (key, replies) in zip(keys, try await reader.ask(keys.map { .streamInfo($0) })) {
                 for reply in replies { try reply.checkForTrouble() }
                 infos[key] = replies.first
             }
-            for (entry, replies) in zip(part, try await reader.askInParts(part.map(\.question))) {
+            for (entry, replies) in zip(part, try await reader.ask(part.map(\.question))) {
                 for reply in replies { try reply.checkForTrouble() }
                 let found = replies.first?.array?.first?.array?.last
                 let change = batch.changes[entry.change]
@@ -158,8 +157,7 @@ extension StreamGuard {
         var end = context.endOffset
         var deadline = ContinuousClock.now + lagPatience
         while true {
-            let newest =
-                try await context.lookup.change(atOrBehind: context.endOffset - 1)?.order?.zxid ?? .none
+            let newest = try await context.newestOrder()?.zxid ?? .none
             let isCaptured = UInt64(bitPattern: newest.value) >= last.high
             if last.isPlaced || fields?.field("replayed_offset") != nil {
                 // Snapshots of two logs need not be alike, and a letter has the next free ID.

@@ -144,8 +144,7 @@ final class StreamGuard {
         guard numbering == .zxid else { return StreamID(generation: generation, offset: offset, index: 0) }
         // What is above the newest is of another ensemble, whose zxids were higher.
         guard let change = try await context.lookup.change(atOrBehind: offset), let order = change.order,
-            let newest = try await context.lookup.change(atOrBehind: context.endOffset - 1)?.order,
-            order <= newest
+            let newest = try await context.newestOrder(), order <= newest
         else { return nil }
         return StreamID(zxidOf: change, generation: generation, index: 0)
     }

@@ -68,8 +68,6 @@ struct StreamID: Hashable, Comparable, Sendable {
     }
 
     var generation: UInt16 { UInt16(truncatingIfNeeded: high >> StreamID.offsetBits) }
-    /// The offset; -1 for an ID that we cannot have given.
-    var offset: Int64 { Int64(high & (1 << StreamID.offsetBits - 1)) - 1 }
     var text: String { "\(high)-\(index)" }
 
     /// Numbered by zxid: what a snapshot has told.

@@ -365,9 +365,8 @@ struct ObserverMachine {
             change.placed = order
         } else {
             order = CommitOrder(zxid: change.zxid, index: Int64(change.index))
-        }
-        if change.session != nil, let before = change.before {
-            if before.count > beforeBudget { change.before = nil } else { beforeBudget -= before.count }
+            let size = change.before?.count ?? 0
+            if size > beforeBudget { change.before = nil } else { beforeBudget -= size }
         }
         waitingBytes += change.sizeInLog
         emitter.emit(change)

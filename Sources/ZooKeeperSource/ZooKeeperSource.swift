@@ -59,22 +59,26 @@ public struct ZooKeeperSource: ChangeSource {
         // Whoever can go on without it does not wait for it.
         if configuration.fallsBackToWatch { configuration.waitsForServers = false }
         do {
-            if observer.quorumServers.isEmpty {
-                observer.quorumServers = try await QuorumDiscovery.servers(of: configuration, logger)
-            }
-        } catch let error as QuorumDiscovery.Failure where !observer.observerMasters.isEmpty {
-            logger.notice("observer masters are all there is", metadata: ["why": "\(error.reason)"])
-        } catch let error as QuorumDiscovery.Failure {
-            guard configuration.fallsBackToWatch else { throw PipelineError.unavailable(error.reason) }
-            logger.notice("captures by watches", metadata: ["why": "\(error.reason)"])
-            return try await watch(await ingest.recover(), ingest)
-        }
-        do {
+            if observer.quorumServers.isEmpty { try await findQuorum(&observer, configuration, ingest) }
             try await ObserverCapture(configuration, observer, await ingest.recover(), ingest, logger).run()
         } catch let error as ObserverCapture.NotReachable {
             guard configuration.fallsBackToWatch else { throw PipelineError.unavailable(error.reason) }
             logger.notice("captures by watches", metadata: ["why": "\(error.reason)"])
             try await watch(error.recovered, ingest)
+        }
+    }
+
+    /// Asks the ensemble for its quorum ports. Observer masters do without.
+    private func findQuorum(
+        _ observer: inout ObserverConfiguration, _ configuration: Configuration, _ ingest: Ingest
+    ) async throws {
+        do {
+            observer.quorumServers = try await QuorumDiscovery.servers(of: configuration, logger)
+        } catch let error as QuorumDiscovery.Failure {
+            guard !observer.observerMasters.isEmpty else {
+                throw ObserverCapture.NotReachable(reason: error.reason, recovered: await ingest.recover())
+            }
+            logger.notice("observer masters are all there is", metadata: ["why": "\(error.reason)"])
         }
     }
 

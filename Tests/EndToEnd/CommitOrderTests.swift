@@ -81,6 +81,27 @@ import ZooKeeperClient
         }
     }
 
+    /// What leaves the scope is deleted at once, in several batches: a search for their zxid finds the first.
+    @Test func manyDeletesOfOneComparisonAreFound() async throws {
+        try await TestBed.with(.observedEnsemble) { bed in
+            let data = Array(repeating: UInt8(ascii: "x"), count: 400_000)
+            try await bed.withWriter { writer in
+                try await writer.create("/t", "")
+                try await writer.create("/t/keep", "")
+                for index in 0..<8 { try await writer.create("/t/n\(index)", data: data) }
+            }
+            let wide = CommitOrderTests.pipeline("many", more: ", before: true")
+            _ = try await bed.output("run", "--until-caught-up", try bed.definition(wide))
+            let last = try await bed.withWriter { try await $0.setData("/t/keep", data: [1]).mzxid }
+            let narrow = wide.replacing("paths: [/t]", with: "paths: [/t/keep]")
+            let file = try bed.definition(narrow)
+            _ = try await bed.output("run", "--until-caught-up", "--scope-deletes", file)
+            let log = bed.dataDirectory + "/many"
+            let found = try await bed.output("log", "dump", log, "--from", "zxid:\(last)", "--op", "d")
+            #expect(found.split(separator: "\n").count == 9)
+        }
+    }
+
     /// A second program with a log of its own, which began later, takes over where the first one has come.
     @Test func anotherInstanceTakesOver() async throws {
         try await TestBed.with(.observedEnsemble) { bed in

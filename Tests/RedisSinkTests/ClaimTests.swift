@@ -67,7 +67,7 @@ import Testing
         #expect(StreamID(generation: 0, offset: 0, index: 0).text == "1-0")
         #expect(StreamID(generation: 1, offset: 41, index: 2).text == "281474976710698-2")
         let id = StreamID("281474976710698-2")
-        #expect(id?.generation == 1 && id?.offset == 41 && id?.index == 2)
+        #expect(id == StreamID(generation: 1, offset: 41, index: 2) && id?.generation == 1)
         var change = Change(
             operation: .update, path: "/a", data: [], zxid: Zxid(0x1_0000_0002), index: 3, timestamp: 1,
             session: 1)
